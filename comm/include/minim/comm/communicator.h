@@ -1,0 +1,117 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "minim/runtime/backend.h"
+#include "minim/runtime/tensor.h"
+
+namespace minim {
+
+struct CollectiveOptions {
+  /// Names the collective in errors: `all-reduce of "bucket 3"`. Compared across ranks together with kind, count and type.
+  std::string label;
+  /// The collective reads and writes its tensors only after this event.
+  Event after;
+};
+
+struct ReduceOptions {
+  /// The result is 2^scale_exponent times the sum. Applied before the sum is rounded to the wire type.
+  int scale_exponent = 0;
+};
+
+namespace detail {
+class Collective;
+}
+
+/// A collective under way. A cheap handle; dropping it does not cancel anything.
+class Work {
+ public:
+  Work() = default;  ///< completed
+  Work(class Communicator* communicator, std::shared_ptr<detail::Collective> collective)
+      : communicator_(communicator), collective_(std::move(collective)) {}
+
+  bool done() const;
+  /// Drives the communicator until this collective has completed. Throws CommError: a peer missing beyond the deadline (names the
+  /// ranks and the collective), a mismatch between ranks, an abort.
+  void wait() const;
+  /// Happens when the collective has completed; fails with its error. Somebody has to drive the communicator meanwhile.
+  Event event() const;
+
+ private:
+  class Communicator* communicator_ = nullptr;
+  std::shared_ptr<detail::Collective> collective_;
+};
+
+/// A fixed group of ranks. Every rank issues the same collectives in the same order; they complete in that order.
+///
+/// Collectives are asynchronous: a call queues one and returns. Queued collectives advance inside `progress()`, which `Work::wait`
+/// calls. One thread at a time uses a communicator. A collective starts when its `after` event has happened; its deadline counts
+/// from there. After an error every later collective fails with it.
+///
+/// Element types of reductions: fp16, bf16, fp32 (fp64 and int64 for `all_gather` and `broadcast`, which copy any type). Sums are
+/// added in FP32, in rank order within a node, and rounded once per level of the hierarchy; every rank gets the same bits.
+/// Counts of 0 are allowed and still synchronise.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// Nodes that the ranks are spread over, and the node of each rank.
+  virtual int nodes() const = 0;
+  virtual int node_of(int rank) const = 0;
+  virtual std::string_view name() const = 0;  ///< "self", "thread", "mpi", ...
+
+  /// data = 2^e * sum over ranks, on all ranks, in place.
+  Work all_reduce(TensorView data, ReduceOptions reduce, CollectiveOptions options);
+  /// As all_reduce, but only elements [r n / W, (r + 1) n / W) of rank r are valid afterwards; the others are unspecified.
+  /// The same bits as all_reduce. n must be a multiple of W.
+  Work reduce_scatter(TensorView data, ReduceOptions reduce, CollectiveOptions options);
+  /// sums (fp32, n / W elements) = FP32 sum over ranks of this rank's slice of data, not rounded. data is left as it was.
+  Work reduce_scatter_fp32(TensorView data, TensorView sums, CollectiveOptions options);
+  /// Every rank's slice [r n / W, (r + 1) n / W) is copied to all ranks, in place. n must be a multiple of W.
+  Work all_gather(TensorView data, CollectiveOptions options);
+  /// Part s of `send` goes to part r of rank s's `receive`, W equal parts.
+  Work all_to_all(ConstTensorView send, TensorView receive, CollectiveOptions options);
+  Work broadcast(TensorView data, int root, CollectiveOptions options);
+  Work barrier(CollectiveOptions options);
+
+  /// Memory for buckets, which collectives can reach fastest (a window shared within the node, registered memory). A collective
+  /// call: all ranks ask for the same size in the same order. Works for every tensor: memory from elsewhere is copied through.
+  virtual Buffer allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) = 0;
+
+  /// Advances queued collectives as far as possible without waiting. Throws what `Work::wait` throws.
+  virtual void progress() = 0;
+  /// Tells all ranks to give up, with a reason that their errors repeat. Never blocks.
+  virtual void abort(const std::string& reason) = 0;
+
+ protected:
+  struct Request {
+    enum class Kind : std::uint8_t { all_reduce, reduce_scatter, reduce_scatter_fp32, all_gather, all_to_all, broadcast, barrier };
+    Kind kind = Kind::barrier;
+    TensorView data;
+    ConstTensorView send;
+    int scale_exponent = 0;
+    int root = 0;
+    CollectiveOptions options;
+  };
+  /// Queues a request whose arguments have been checked.
+  virtual Work submit(Request request) = 0;
+};
+
+/// One rank.
+std::unique_ptr<Communicator> make_self_communicator();
+
+struct ThreadGroupOptions {
+  std::chrono::milliseconds deadline{60000};
+  int ranks_per_node = 0;  ///< pretend nodes of so many ranks; 0: one node
+};
+/// `size` ranks within one process, for tests: element r belongs to the thread that plays rank r.
+std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size, ThreadGroupOptions options = {});
+
+}  // namespace minim

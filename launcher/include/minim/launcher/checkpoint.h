@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "minim/launcher/trainer.h"
+
+namespace minim {
+
+/// What a checkpoint holds besides tensors and step states.
+struct CheckpointExtra {
+  std::int64_t data_position = 0;  ///< samples of the training stream that have been consumed by all ranks together
+  std::string configuration;       ///< resolved configuration, TOML
+  std::string note;                ///< why it was written: "interval", "signal", "end"
+};
+
+struct CheckpointOptions {
+  int keep = 2;  ///< complete checkpoints that are left in place; older ones are removed after a save
+};
+
+/// Checkpoints of a run: directories `checkpoints/step-00000120` with one safetensors shard per writing rank (logical parameter
+/// ranges, loadable at any W), one of each rank's own states, and a JSON manifest with sizes and checksums, written last.
+class CheckpointStore {
+ public:
+  CheckpointStore(std::filesystem::path run, CheckpointOptions options = {});
+
+  /// Writes a checkpoint of the trainer. Collective; returns on every rank after all of it is on disk under its final name.
+  /// On failure (disk full, no permission) every rank throws DataError naming the file; older checkpoints are intact.
+  std::filesystem::path save(Trainer& trainer, const CheckpointExtra& extra);
+
+  /// Loads the newest checkpoint that is complete and undamaged. Collective. Damaged ones are passed over; `refused` gets a sentence
+  /// on each that names the file and what is wrong with it. Empty when there is none at all.
+  /// Throws DataError when there are checkpoints and none is sound, InvalidArgument when the model does not match (names the tensor).
+  std::optional<CheckpointExtra> load_newest(Trainer& trainer, std::vector<std::string>& refused);
+
+ private:
+  std::filesystem::path run_;
+  CheckpointOptions options_;
+};
+
+/// A checkpoint's manifest as read from disk, for inspection, evaluation and export; checks sizes and checksums of all files.
+struct CheckpointTensor {
+  std::string name;   ///< "master:conv1.weight", "moment1:conv1.weight", "state:bn1.running_mean"
+  std::string dtype;  ///< "F32"
+  Shape shape;
+};
+struct CheckpointInfo {
+  std::filesystem::path directory;
+  std::int64_t step = 0, applied = 0;
+  double loss_scale = 0;
+  int world_size = 0;
+  std::string precision;
+  std::string model_configuration;  ///< as CheckpointExtra::configuration
+  std::int64_t data_position = 0;
+  std::vector<CheckpointTensor> tensors;
+};
+/// Directories of all checkpoints of a run with a manifest, oldest first.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
+/// Throws DataError that names the file, and the offset where it can, when anything is missing, truncated or changed.
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& directory);
+/// Elements of a tensor of a checkpoint, FP32, logical order; states are averaged over the ranks.
+std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std::string& name);
+
+/// Sets weights and committed states of a model (placed in memory) from a checkpoint, for evaluation without an optimizer.
+void load_weights(const CheckpointInfo& info, Model& model);
+
+/// Writes the weights and states of a checkpoint as one safetensors file: `dtype` fp16 or fp32, logical shapes, plain names.
+void export_safetensors(const CheckpointInfo& info, const std::filesystem::path& file, DType dtype);
+
+}  // namespace minim

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "minim/comm/communicator.h"
+#include "minim/model/plan.h"
+#include "minim/optimizer/sharded_optimizer.h"
+
+namespace minim {
+
+/// One part of a training step: a plan, its losses, and the parameters that it updates, ended by an agreement of its own.
+/// Supervised training has one phase, a generative adversarial network two.
+struct PhaseConfig {
+  std::string name = "train";
+  /// Training graphs over the trainer's model, one per length class; a micro-batch runs on one of them.
+  std::vector<const Graph*> graphs;
+  std::function<bool(const Parameter&)> updates;  ///< parameters that this phase trains; null: all
+  std::int64_t batch = 1;                         ///< samples of a micro-batch on one rank
+  OptimizerConfig optimizer;                      ///< its nominal weight and hash are filled in by the trainer
+  std::string loss = "loss", weight = "weight", correct = "correct";  ///< outputs of the graphs with the phase's sums
+};
+
+/// Fills the inputs of a micro-batch. Returns nothing; throws when this rank has no usable data, which all ranks will learn of.
+struct MicroBatch {
+  int phase = 0;
+  int index = 0;             ///< 0 ... micro_batches - 1
+  std::int64_t step = 0;     ///< attempted steps before this one
+  std::span<Plan* const> plans;  ///< one per length class
+};
+/// Returns the index of the plan whose inputs were filled.
+using Feed = std::function<int(const MicroBatch&)>;
+
+/// Trains a model: the step of a data-parallel run under mixed precision, on any communicator and backend.
+/// Every call is collective. Never prints, never exits.
+class Trainer {
+ public:
+  struct Options {
+    Precision precision = Precision::mixed;
+    int micro_batches = 1;  ///< forward and backward passes per step
+    std::uint64_t seed = 1;
+    std::uint64_t configuration_hash = 0;
+  };
+
+  /// Compiles and binds all plans, allocates and initialises the optimizers and the states. The arguments must outlive the trainer.
+  Trainer(Backend& backend, Communicator& communicator, Model& model, std::vector<PhaseConfig> phases, Options options);
+  ~Trainer();
+
+  /// One step of every phase. Afterwards `state(phase)` holds the outcome. An error that `feed` throws on some rank lets that rank
+  /// take part with zero gradients; then all ranks throw Error with that rank's number and text, and nothing is applied.
+  /// Throws NumericError when steps have been skipped too often at a scale that cannot fall (names the first bad tensor), and
+  /// InvalidArgument when the ranks' configurations or steps differ.
+  /// `stop_requested`: this rank was asked to stop; `state(phase).stop` tells whether any rank was.
+  void step(const Feed& feed, bool stop_requested = false);
+
+  int phases() const;
+  const StepState& state(int phase = 0) const;
+  ShardedOptimizer& optimizer(int phase = 0);
+  std::int64_t attempted() const { return state(0).attempted; }
+
+  Model& model();
+  Communicator& communicator();
+  Backend& backend();
+  Stream& stream();
+  const Options& options() const;
+
+  /// Makes every rank's low-precision weights current, for evaluation and export.
+  void gather_weights();
+  /// Name of the parameter that a phase's state calls first bad; empty when none.
+  std::string first_bad_parameter(int phase = 0) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Sums over all samples of all ranks.
+struct EvaluationResult {
+  double loss = 0;      ///< mean per weight
+  double accuracy = 0;  ///< in [0, 1]
+  double weight = 0;    ///< number of samples
+};
+
+/// Runs an evaluation graph over batches that `feed` fills, `batches` of them on every rank, and adds up over the ranks.
+/// `feed(batch index, plan)` fills the inputs, padding included. Collective.
+class Evaluator {
+ public:
+  Evaluator(Trainer& trainer, const Graph& graph, std::int64_t batch);
+  Evaluator(Backend& backend, Communicator& communicator, Stream& stream, const Graph& graph, Precision precision, std::int64_t batch);
+  ~Evaluator();
+  EvaluationResult run(std::int64_t batches, const std::function<void(std::int64_t, Plan&)>& feed);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace minim

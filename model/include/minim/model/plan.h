@@ -1,0 +1,88 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "minim/model/graph.h"
+#include "minim/runtime/precision.h"
+
+namespace minim {
+
+/// Is told about parameters while a plan's kernels are being enqueued, so that communication can be put around them.
+class PlanObserver {
+ public:
+  virtual ~PlanObserver() = default;
+  /// The kernels enqueued from here on read this parameter's weight. Called at least before its first use in each pass.
+  virtual void before_use(const Parameter& parameter, Stream& stream) = 0;
+  /// The kernel enqueued last was the last of this pass to write this parameter's gradient.
+  virtual void gradient_ready(const Parameter& parameter, Stream& stream) = 0;
+};
+
+struct CompileOptions {
+  Precision precision = Precision::mixed;
+  std::int64_t batch = 1;
+  double nominal_weight = 1;  ///< n0: one rank's loss weight per step over all its micro-batches
+  std::uint64_t seed = 0;     ///< of dropout
+  /// Which parameters get gradients; null: all. Of training graphs only.
+  std::function<bool(const Parameter&)> trainable;
+};
+
+/// Bytes that a plan's own arena needs, by purpose. Weights, gradients and optimizer state belong to others.
+struct PlanMemory {
+  std::int64_t activations_bytes = 0;  ///< activations, saved tensors and activation gradients, with reuse
+  std::int64_t workspace_bytes = 0;    ///< scratch of kernels; one block that all share
+  std::int64_t input_bytes = 0;        ///< inputs and outputs, which keep their place
+};
+
+struct OperationCost {
+  std::string name;        ///< of the operation
+  std::string type;
+  std::string kernel;      ///< argument type
+  std::string kernel_set;  ///< "cpu" or, where there is no fast kernel, "reference"
+  bool backward = false;
+  double flops = 0;
+  std::int64_t bytes = 0;
+};
+
+/// A graph compiled for a backend, a batch size and a precision: a flat list of kernel calls at fixed addresses.
+/// `compile` needs no memory, so that a plan's figures are known before a run; `bind` places it. A step allocates nothing.
+class Plan {
+ public:
+  /// Throws InvalidArgument when a shape does not fit, a parameter is missing, or a training plan has no loss.
+  static std::unique_ptr<Plan> compile(const Graph& graph, Backend& backend, const CompileOptions& options);
+  ~Plan();
+
+  const PlanMemory& memory() const;
+  const std::vector<OperationCost>& costs() const;
+  const CompileOptions& options() const;
+
+  /// Allocates the arena and prepares all kernels. Every parameter must have its weight, and its gradient where it is trained.
+  /// `loss_scale`: [1], fp32, read by the losses; training plans only. `arena_owner`: a bound plan that never runs at the same time
+  /// and whose arena is shared when it is large enough.
+  void bind(ConstTensorView loss_scale, const Plan* arena_owner = nullptr);
+
+  /// Memory of a named input or output; keeps its address. Throws InvalidArgument for an unknown name.
+  TensorView input(const std::string& name) const;
+  TensorView output(const std::string& name) const;
+  bool has_input(const std::string& name) const;
+
+  /// Enqueues all kernels of a pass. `accumulate`: losses (forward) or gradients (backward) add to what is there, as every
+  /// micro-batch but the first does.
+  void forward(Stream& stream, bool accumulate = false, PlanObserver* observer = nullptr) const;
+  void backward(Stream& stream, bool accumulate = false, PlanObserver* observer = nullptr) const;
+
+  /// Parameters that get gradients in this plan.
+  const std::vector<Parameter*>& trained() const;
+
+ private:
+  struct Impl;
+  explicit Plan(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Allocates committed and pending tensors of all states of a model and fills them with their initial values.
+void place_states(Model& model, Backend& backend);
+
+}  // namespace minim

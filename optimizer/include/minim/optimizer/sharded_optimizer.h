@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "minim/comm/buckets.h"
+#include "minim/optimizer/loss_scaler.h"
+#include "minim/optimizer/schedule.h"
+#include "minim/optimizer/update_rule.h"
+#include "minim/runtime/precision.h"
+
+namespace minim {
+
+/// How gradients of all ranks become one.
+enum class GradSync : std::uint8_t {
+  all_reduce,       ///< in the wire type, sums on every rank
+  reduce_scatter,   ///< in the wire type, each rank gets the sums of its slice: the same bits, less traffic
+  fp32_accumulate,  ///< in the wire type, added in FP32 and handed to the update unrounded
+};
+std::string_view name(GradSync sync);
+GradSync parse_grad_sync(std::string_view text);
+
+struct ParameterGroup {
+  std::string name = "default";
+  double learning_rate_factor = 1;
+  double weight_decay = 0;  ///< of parameters that decay
+};
+
+struct OptimizerConfig {
+  UpdateRule rule = SgdRule{};
+  LossScaleConfig loss_scale;
+  ScheduleConfig schedule;
+  double clip_norm = 0;        ///< 0: none
+  double nominal_weight = 1;   ///< n0, as the plans were compiled with
+  GradSync grad_sync = GradSync::all_reduce;
+  bool shard = true;           ///< false: every rank keeps and updates everything
+  Precision precision = Precision::mixed;
+  std::vector<ParameterGroup> groups = {ParameterGroup{}};
+  BucketOptions buckets;
+  std::uint64_t configuration_hash = 0;  ///< compared over the ranks at every step
+};
+
+/// Bytes per rank of everything that an optimizer keeps, known before anything is allocated.
+struct OptimizerMemory {
+  std::int64_t weights_bytes = 0, master_weights_bytes = 0, moments_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
+};
+OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
+
+/// What this rank has to say in the next agreement.
+struct HostReport {
+  std::int32_t error_code = 0;
+  std::int32_t stop_requested = 0;
+};
+
+/// The optimizer of one phase: buckets, FP32 master weights and moments of this rank's slices, the agreement, the loss scale.
+///
+/// A step, in this order, everything asynchronous on `compute` and the communicator:
+///   begin_step     all-gathers of the weights, bucket by bucket
+///   before_use     makes the stream wait for the gather of a parameter's bucket
+///   gradient_ready starts the reduction of every bucket whose turn it is and whose gradients are complete
+///   finish_step    check, agreement, update, scale
+///   drain          drives the communicator until all of it has happened; then `state()` is the outcome
+class ShardedOptimizer {
+ public:
+  /// Allocates everything (a collective call). Registers its kernels with the backend where they are missing.
+  ShardedOptimizer(Backend& backend, Communicator& communicator, std::vector<Parameter*> parameters, OptimizerConfig config);
+  ~ShardedOptimizer();
+
+  /// Fills master weights and weights from the parameters' initializers. Needs no communication.
+  void initialize(std::uint64_t seed);
+
+  /// S as a [1] fp32 view for the losses.
+  ConstTensorView loss_scale() const;
+  /// 1 when the last step was applied, as a [1] int32 view for CommitState.
+  ConstTensorView last_applied() const;
+
+  void begin_step(Stream& compute);
+  void before_use(const Parameter& parameter, Stream& compute);
+  void gradient_ready(const Parameter& parameter, Stream& compute);
+  /// `loss`, `weight`, `correct`: [1] fp32, this rank's sums over its micro-batches. Parameters whose gradient never became ready
+  /// in this step count as zero gradients.
+  void finish_step(Stream& compute, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct, HostReport report);
+  void drain(Stream& compute);
+
+  /// Weights of the other ranks' slices are stale after an update: gathers them, for evaluation and export. A collective call.
+  void gather_weights(Stream& compute);
+
+  const StepState& state() const;       ///< valid after drain
+  void set_state(const StepState& state);
+  const OptimizerConfig& config() const;
+  const std::vector<Parameter*>& parameters() const;
+  /// True when no bucket's weights are stale on any rank.
+  bool weights_current() const;
+
+  /// Arrays that a checkpoint holds for every parameter: "master" (or "weight" where there is no master), "moment1", "moment2".
+  std::vector<std::string> array_names() const;
+  /// One array of one parameter in logical order, FP32, all elements, on every rank. A collective call, in parameter order.
+  std::vector<float> gather_array(const std::string& array, const Parameter& parameter);
+  /// Sets this rank's part from all elements in logical order. Setting "master" (or "weight") also sets the weight.
+  void set_array(const std::string& array, const Parameter& parameter, std::span<const float> logical);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace minim

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace minim {
+
+namespace detail {
+class EventState;
+}
+
+/// A point in a stream's order, or a condition that the host fulfils. A cheap handle; copies refer to the same point.
+/// A default-constructed event has always happened.
+class Event {
+ public:
+  Event() = default;
+  explicit Event(std::shared_ptr<detail::EventState> state) : state_(std::move(state)) {}
+  /// An event that happens when `set()` is called on it.
+  static Event manual();
+
+  bool done() const;
+  /// Blocks the calling thread. Rethrows what failed if the work before the event did.
+  void wait() const;
+  /// For manual events: happens now. With a failure, everybody who waits gets it.
+  void set() const;
+  void fail(std::exception_ptr failure) const;
+
+ private:
+  std::shared_ptr<detail::EventState> state_;
+};
+
+/// An ordered queue of work that runs asynchronously to the host: on the CPU, on a thread of its own.
+/// Work of different streams is ordered by events only. Destruction waits for what was enqueued.
+///
+/// After work has thrown, the stream runs nothing more; `synchronize` and events recorded later rethrow the failure.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+
+  /// Enqueues `work`; it is moved in and runs once.
+  virtual void enqueue(std::function<void()> work) = 0;
+  /// Enqueues `*work` without copying or allocating; it must stay alive until it has run.
+  virtual void enqueue_borrowed(const std::function<void()>* work) = 0;
+  /// What is enqueued from here on runs after `event` has happened. The host goes on.
+  virtual void wait(const Event& event) = 0;
+  /// An event that happens when everything enqueued so far has run.
+  virtual Event record() = 0;
+  /// Blocks the host until everything enqueued so far has run. Rethrows what failed.
+  virtual void synchronize() = 0;
+
+ protected:
+  Stream() = default;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+};
+
+/// A CPU stream: one thread, named `name`, that computes with `threads` OpenMP threads.
+std::unique_ptr<Stream> make_cpu_stream(std::string name, int threads);
+
+}  // namespace minim

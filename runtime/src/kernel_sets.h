@@ -1,0 +1,14 @@
+#pragma once
+
+#include "minim/runtime/backend.h"
+
+namespace minim {
+
+/// Plain loops with FP64 sums for every kernel.
+void add_reference_kernels(Backend& backend);
+/// Vectorised loops over FP16, BF16 and FP32 storage, dispatched at run time.
+void add_vector_kernels(Backend& backend);
+/// Convolutions and matrix products on oneDNN, with FP16 converted chunk by chunk.
+void add_onednn_kernels(Backend& backend);
+
+}  // namespace minim
