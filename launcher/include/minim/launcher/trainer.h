@@ -66,6 +66,7 @@ class Trainer {
   Backend& backend();
   Stream& stream();
   const Options& options() const;
+  const Plan& plan(int phase = 0) const;  ///< the phase's first
 
   /// Makes every rank's low-precision weights current, for evaluation and export.
   void gather_weights();

@@ -1,0 +1,267 @@
+#include "minim/launcher/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <thread>
+
+#include "minim/launcher/shared_error.h"
+#include "minim/runtime/kernels/elementwise.h"
+#include "minim/runtime/kernels/state.h"
+
+namespace minim {
+namespace {
+
+/// Waits for an event on a stream that may itself be waiting for collectives, which only this thread advances.
+void wait_driving(Communicator& communicator, const Event& event) {
+  while (!event.done()) {
+    communicator.progress();
+    std::this_thread::yield();
+  }
+  event.wait();
+}
+
+/// A phase at work: its plans, its optimizer, and the calls that end it.
+class PhaseRun final : public PlanObserver {
+ public:
+  PhaseConfig config;
+  std::vector<std::unique_ptr<Plan>> plans;
+  std::vector<Plan*> plan_pointers;
+  std::unique_ptr<ShardedOptimizer> optimizer;
+  std::vector<PhaseRun*> borrowed_from;  ///< phases that update parameters which this one only reads
+  std::vector<std::unique_ptr<KernelCall>> commit_states;
+  // Where micro-batches may run on different plans their sums are added up here.
+  std::vector<std::unique_ptr<KernelCall>> clear_sums, add_sums;
+  Tensor loss, weight, correct;
+  std::set<const Parameter*> own;
+
+  void before_use(const Parameter& parameter, Stream& stream) override {
+    if (own.contains(&parameter)) optimizer->before_use(parameter, stream);
+  }
+  void gradient_ready(const Parameter& parameter, Stream& stream) override {
+    if (last_micro_batch && own.contains(&parameter)) optimizer->gradient_ready(parameter, stream);
+  }
+  bool last_micro_batch = false;
+};
+
+std::vector<Parameter*> trained_parameters(const PhaseRun& phase) {
+  const auto& trained = phase.plans.front()->trained();
+  for (const auto& plan : phase.plans) {
+    if (plan->trained() != trained) {
+      throw InvalidArgument(fmt::format("phase \"{}\": its graphs train different parameters", phase.config.name));
+    }
+  }
+  return trained;
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  Backend& backend;
+  Communicator& communicator;
+  Model& model;
+  Options options;
+  std::vector<std::unique_ptr<PhaseRun>> phases;
+  std::unique_ptr<Stream> stream;  // last: it is emptied before what its kernels use goes away
+
+  Impl(Backend& backend_, Communicator& communicator_, Model& model_, Options options_)
+      : backend(backend_), communicator(communicator_), model(model_), options(options_) {}
+
+  void compile(PhaseConfig config);
+  void place();
+  void bind_plans();
+  void prepare_endings(PhaseRun& phase);
+  void run_phase(int index, const Feed& feed, bool stop_requested);
+  RankError run_micro_batches(int index, const Feed& feed);
+  void judge(const PhaseRun& phase, const RankError& error);
+};
+
+void Trainer::Impl::compile(PhaseConfig config) {
+  if (config.graphs.empty()) throw InvalidArgument(fmt::format("phase \"{}\" has no graph", config.name));
+  auto phase = std::make_unique<PhaseRun>();
+  phase->config = std::move(config);
+  const double nominal_weight = static_cast<double>(phase->config.batch) * options.micro_batches;
+  for (const Graph* graph : phase->config.graphs) {
+    phase->plans.push_back(Plan::compile(*graph, backend,
+                                         {.precision = options.precision,
+                                          .batch = phase->config.batch,
+                                          .nominal_weight = nominal_weight,
+                                          .seed = options.seed,
+                                          .trainable = phase->config.updates}));
+    phase->plan_pointers.push_back(phase->plans.back().get());
+  }
+  auto& optimizer = phase->config.optimizer;
+  optimizer.precision = options.precision;
+  optimizer.nominal_weight = nominal_weight;
+  optimizer.configuration_hash = options.configuration_hash;
+  phases.push_back(std::move(phase));
+}
+
+void Trainer::Impl::place() {
+  std::set<const Parameter*> placed;
+  for (auto& phase : phases) {
+    auto parameters = trained_parameters(*phase);
+    for (const Parameter* parameter : parameters) {
+      if (!placed.insert(parameter).second) {
+        throw InvalidArgument(fmt::format("parameter \"{}\" is updated by more than one phase", parameter->name));
+      }
+    }
+    phase->own.insert(parameters.begin(), parameters.end());
+    phase->optimizer = std::make_unique<ShardedOptimizer>(backend, communicator, std::move(parameters), phase->config.optimizer);
+    phase->optimizer->initialize(options.seed);
+  }
+  for (const auto& parameter : model.parameters()) {
+    if (!placed.contains(parameter.get())) {
+      throw InvalidArgument(fmt::format("parameter \"{}\" is updated by no phase", parameter->name));
+    }
+  }
+  place_states(model, backend);
+}
+
+void Trainer::Impl::bind_plans() {
+  struct Binding {
+    PhaseRun* phase;
+    Plan* plan;
+  };
+  std::vector<Binding> bindings;
+  for (auto& phase : phases) {
+    for (auto& plan : phase->plans) bindings.push_back({phase.get(), plan.get()});
+  }
+  // The largest arena first: all other plans share it, since one plan runs at a time.
+  std::stable_sort(bindings.begin(), bindings.end(), [](const Binding& a, const Binding& b) {
+    return a.plan->memory().activations_bytes > b.plan->memory().activations_bytes;
+  });
+  for (const Binding& binding : bindings) {
+    const Plan* owner = binding.plan == bindings.front().plan ? nullptr : bindings.front().plan;
+    binding.plan->bind(binding.phase->optimizer->loss_scale(), owner);
+  }
+}
+
+void Trainer::Impl::prepare_endings(PhaseRun& phase) {
+  std::set<State*> states;
+  for (const Graph* graph : phase.config.graphs) {
+    for (const auto& node : graph->nodes()) {
+      states.insert(node.states.begin(), node.states.end());
+      for (const Parameter* parameter : node.parameters) {
+        for (auto& other : phases) {
+          const bool lends = other.get() != &phase && other->own.contains(parameter);
+          if (lends && std::find(phase.borrowed_from.begin(), phase.borrowed_from.end(), other.get()) == phase.borrowed_from.end()) {
+            phase.borrowed_from.push_back(other.get());
+          }
+        }
+      }
+    }
+  }
+  for (const auto& state : model.states()) {  // in the model's order, not that of addresses
+    if (!states.contains(state.get())) continue;
+    phase.commit_states.push_back(backend.prepare(
+        CommitState{.committed = state->committed, .pending = state->pending, .applied = phase.optimizer->last_applied()}));
+  }
+  const auto add_up = [&](const std::string& output, Tensor& sum) {
+    sum = backend.allocate_tensor(DType::fp32, Shape{1}, MemoryKind::input);
+    std::vector<ConstTensorView> parts;
+    for (const auto& plan : phase.plans) {
+      parts.push_back(plan->output(output));
+      phase.clear_sums.push_back(backend.prepare(Zero{.y = plan->output(output)}));
+    }
+    phase.add_sums.push_back(backend.prepare(Sum{.inputs = parts, .y = sum.view()}));
+  };
+  add_up(phase.config.loss, phase.loss);
+  add_up(phase.config.weight, phase.weight);
+  add_up(phase.config.correct, phase.correct);
+}
+
+RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
+  PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
+  for (int m = 0; m < options.micro_batches; ++m) {
+    // The inputs of the micro-batch before are in use until its kernels have run.
+    if (m > 0) wait_driving(communicator, stream->record());
+    int chosen = 0;
+    try {
+      chosen = feed({.phase = index, .index = m, .step = phase.optimizer->state().attempted, .plans = phase.plan_pointers});
+    } catch (const CommError&) {
+      throw;
+    } catch (...) {
+      return RankError::current();
+    }
+    phase.last_micro_batch = m + 1 == options.micro_batches;
+    const Plan& plan = *phase.plans.at(static_cast<std::size_t>(chosen));
+    plan.forward(*stream, /*accumulate=*/true, &phase);
+    plan.backward(*stream, /*accumulate=*/m > 0, &phase);
+  }
+  return {};
+}
+
+void Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) {
+  PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
+  for (PhaseRun* lender : phase.borrowed_from) {
+    if (!lender->optimizer->weights_current()) lender->optimizer->gather_weights(*stream);
+  }
+  for (const auto& call : phase.clear_sums) call->launch(*stream);
+  phase.optimizer->begin_step(*stream);
+  const RankError error = run_micro_batches(index, feed);
+  for (const auto& call : phase.add_sums) call->launch(*stream);
+  phase.optimizer->finish_step(*stream, phase.loss, phase.weight, phase.correct,
+                               {.error_code = static_cast<std::int32_t>(error.kind), .stop_requested = stop_requested ? 1 : 0});
+  for (const auto& call : phase.commit_states) call->launch(*stream);
+  phase.optimizer->drain(*stream);
+  judge(phase, error);
+}
+
+void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
+  const StepState& state = phase.optimizer->state();
+  if (state.error_code < 0) {
+    throw InvalidArgument(fmt::format("rank {} is at another step or was started with another configuration than rank 0",
+                                      state.failed_rank));
+  }
+  if (state.failed_rank >= 0) throw_error_of(communicator, state.failed_rank, error);
+  if (state.exhausted != 0) {
+    const auto& parameters = phase.optimizer->parameters();
+    const std::string tensor =
+        state.first_bad_parameter < 0 ? "unknown" : parameters[static_cast<std::size_t>(state.first_bad_parameter)]->name;
+    throw NumericError(fmt::format("the gradients were not finite in {} steps in a row at a loss scale of {} that cannot fall; "
+                                   "first bad tensor: gradient of \"{}\"",
+                                   state.consecutive_skips, state.used_loss_scale, tensor));
+  }
+}
+
+Trainer::Trainer(Backend& backend, Communicator& communicator, Model& model, std::vector<PhaseConfig> phases, Options options)
+    : impl_(std::make_unique<Impl>(backend, communicator, model, options)) {
+  if (phases.empty()) throw InvalidArgument("a trainer needs at least one phase");
+  if (options.micro_batches < 1) throw InvalidArgument("a step needs at least one micro-batch");
+  for (auto& phase : phases) impl_->compile(std::move(phase));
+  impl_->place();
+  impl_->stream = backend.make_stream("compute");
+  impl_->bind_plans();
+  for (auto& phase : impl_->phases) impl_->prepare_endings(*phase);
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::step(const Feed& feed, bool stop_requested) {
+  for (int phase = 0; phase < phases(); ++phase) impl_->run_phase(phase, feed, stop_requested);
+}
+
+int Trainer::phases() const { return static_cast<int>(impl_->phases.size()); }
+const StepState& Trainer::state(int phase) const { return impl_->phases.at(static_cast<std::size_t>(phase))->optimizer->state(); }
+ShardedOptimizer& Trainer::optimizer(int phase) { return *impl_->phases.at(static_cast<std::size_t>(phase))->optimizer; }
+Model& Trainer::model() { return impl_->model; }
+Communicator& Trainer::communicator() { return impl_->communicator; }
+Backend& Trainer::backend() { return impl_->backend; }
+Stream& Trainer::stream() { return *impl_->stream; }
+const Trainer::Options& Trainer::options() const { return impl_->options; }
+const Plan& Trainer::plan(int phase) const { return *impl_->phases.at(static_cast<std::size_t>(phase))->plans.front(); }
+
+void Trainer::gather_weights() {
+  for (auto& phase : impl_->phases) phase->optimizer->gather_weights(*impl_->stream);
+}
+
+std::string Trainer::first_bad_parameter(int phase) const {
+  const ShardedOptimizer& optimizer = *impl_->phases.at(static_cast<std::size_t>(phase))->optimizer;
+  const int index = optimizer.state().first_bad_parameter;
+  return index < 0 ? std::string() : optimizer.parameters().at(static_cast<std::size_t>(index))->name;
+}
+
+}  // namespace minim
