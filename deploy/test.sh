@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds everything and runs the tests.
+# usage: deploy/test.sh [--preset release|debug|asan|tsan] [ctest options]
+# Tests labelled `slow` are left out; `deploy/test.sh -L slow` runs just them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=release
+if [ "${1:-}" = --preset ]; then
+  preset=${2:?--preset wants a name}
+  shift 2
+fi
+selection=(-LE slow)
+[ $# -gt 0 ] && selection=("$@")
+
+deploy/install-deps.sh
+. deploy/environment.sh
+
+# Exported files are read back with another implementation of their format.
+if ! build/venv/bin/python -c 'import safetensors, numpy' 2>/dev/null; then
+  python3 -m venv build/venv
+  build/venv/bin/pip install --quiet --disable-pip-version-check safetensors numpy
+fi
+
+cmake --preset "$preset" -DMINIM_PYTHON="$PWD/build/venv/bin/python"
+cmake --build --preset "$preset"
+exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "${selection[@]}"
