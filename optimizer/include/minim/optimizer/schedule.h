@@ -9,7 +9,7 @@ namespace minim {
 
 enum class ScheduleKind : std::uint8_t { constant, step, cosine };
 
-/// Learning rate by applied step. Warm-up rises linearly from base / warmup to base over the first `warmup_steps`.
+/// Learning rate by applied step. Warm-up rises linearly from base / warmup_steps to base over the first `warmup_steps` steps.
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::constant;
   double base = 0.1;
@@ -19,8 +19,11 @@ struct ScheduleConfig {
   double gamma = 0.1;
 };
 
+std::string_view name(ScheduleKind kind);
+/// Throws InvalidArgument that lists the choices.
 ScheduleKind parse_schedule(std::string_view text);
-/// Rates of applied steps 0 ... total_steps - 1, each computed in FP64 and rounded once. Throws InvalidArgument.
+/// Rates of applied steps from 0 on, each computed in FP64 and rounded once; the last one holds for all later steps. At least
+/// `total_steps` long, and long enough for the warm-up and all milestones. Throws InvalidArgument.
 std::vector<float> learning_rates(const ScheduleConfig& config);
 
 }  // namespace minim

@@ -45,6 +45,7 @@ struct OptimizerConfig {
 /// Bytes per rank of everything that an optimizer keeps, known before anything is allocated.
 struct OptimizerMemory {
   std::int64_t weights_bytes = 0, master_weights_bytes = 0, moments_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
+  std::int64_t state_bytes = 0;  ///< step state, agreement records, learning rates
 };
 OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
 

@@ -26,8 +26,16 @@ struct LossScaleConfig {
 enum class Outcome : std::int32_t {
   none = 0,     ///< no step yet
   applied = 1,
-  skipped = 2,  ///< something was not finite; nothing was applied
-  failed = 3,   ///< a rank reported an error; nothing was applied and the run stops
+  skipped = 2,  ///< something was not finite, or no rank had a sample; nothing was applied
+  failed = 3,   ///< a rank reported an error or the ranks disagree; nothing was applied and the run stops
+};
+
+/// Values of `error_code` that the optimizer itself uses. Codes from 1 to 999 belong to the program that calls `finish_step`.
+enum class AgreementError : std::int32_t {
+  none = 0,
+  weight_overflow = 1000,      ///< the last update made a weight that its storage type cannot hold; `first_bad_parameter` is it
+  steps_differ = -1,           ///< a rank is at another step than rank 0
+  configurations_differ = -2,  ///< a rank runs another configuration than rank 0
 };
 
 /// What one rank tells the others at the end of a step. Fixed size: gathered as bytes.
@@ -49,26 +57,26 @@ struct AgreementRecord {
 /// `loss_scale` is the first member: losses read it through a [1] view.
 struct StepState {
   float loss_scale = 65536.0F;       ///< S
-  std::int32_t good_steps = 0;       ///< in a row; 0 after every skip and every growth
+  std::int32_t good_steps = 0;       ///< in a row, up to the growth interval; 0 after every skip and every growth
   std::int64_t applied = 0;          ///< steps whose update was applied
   std::int64_t attempted = 0;        ///< all steps
-  std::int32_t consecutive_skips = 0;
+  std::int32_t consecutive_skips = 0;  ///< in a row at a scale that could not fall; 0 after an update and after every fall of S
   std::int32_t probing = 0;          ///< 1 from a growth of S until the next step has been decided
 
   // The decision of the last step, read by the update kernels and later by the host.
   std::int32_t outcome = 0;          ///< Outcome
   std::int32_t last_applied = 0;     ///< 1 when outcome is applied
   std::int32_t stop = 0;             ///< some rank asked to stop
-  std::int32_t failed_rank = -1;     ///< first rank that reported an error
-  std::int32_t error_code = 0;       ///< its code; negative codes: ranks disagree on step or configuration
+  std::int32_t failed_rank = -1;     ///< first rank that reported an error, or that differs from rank 0
+  std::int32_t error_code = 0;       ///< its code; see AgreementError
   std::int32_t exhausted = 0;        ///< 1: consecutive skips at a scale that cannot fall have used up their number
   std::int32_t probe_failed = 0;     ///< 1: the skip came right after a growth, as expected of a probe
-  std::int32_t first_bad_parameter = -1;
-  std::int64_t non_finite = 0;       ///< over all ranks
+  std::int32_t first_bad_parameter = -1;  ///< lowest index over all ranks; after a failure that of the failed rank
+  std::int64_t non_finite = 0;       ///< gradient values over all ranks
   float used_loss_scale = 0;         ///< S that scaled the loss of the last step
   float learning_rate = 0;           ///< base rate that the last step used
-  float unscale[kMaxGroups] = {};    ///< u * clip factor, per group
-  double gradient_norm = 0;          ///< over all groups, unscaled, before clipping
+  float unscale[kMaxGroups] = {};    ///< n0 / (S * total weight) * clip factor, per group; a bucket's 2^p comes on top
+  double gradient_norm = 0;          ///< over all groups, unscaled, before clipping; 0 unless applied
   double loss = 0;                   ///< sums over all ranks
   double weight = 0;
   double correct = 0;
