@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Makes RESULTS.md beside this script: what mixed precision costs and gains, measured on this machine in one go.
+
+usage: benchmarks/results.py [--build DIR] [--runs DIR] [--epochs N] [--models lenet,resnet-18] [--only accuracy,techniques,memory,speed]
+
+Training runs that are already under --runs are not repeated, so an interrupted call can be continued.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VARIANTS = {
+    "fp32": ["--precision", "fp32"],
+    "mixed, dynamic scale": ["--precision", "mixed", "--loss-scale", "dynamic"],
+    "mixed, scale 128": ["--precision", "mixed", "--loss-scale", "128"],
+    "mixed, no scaling": ["--precision", "mixed", "--loss-scale", "off"],
+    "fp16, no master weights": ["--precision", "fp16", "--loss-scale", "dynamic"],
+}
+MODELS = {"lenet": ["--model", "lenet"], "resnet-18": ["--model", "resnet-18", "--width", "16"]}
+SEEDS = (1, 2, 3)
+
+
+def environment():
+    env = dict(os.environ)
+    if os.geteuid() == 0:
+        env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    return env
+
+
+def call(command, **options):
+    print("+", " ".join(map(str, command)), file=sys.stderr, flush=True)
+    return subprocess.run(list(map(str, command)), check=True, env=environment(), cwd=ROOT, **options)
+
+
+def output_of(*command):
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def mpirun(ranks, *command, bind="core"):
+    return ["mpirun", "--oversubscribe", "--bind-to", bind, "-np", ranks, *command]
+
+
+def last_evaluation(run):
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [event for event in events if event.get("event") == "evaluation"][-1]
+
+
+def train(build, run, model, variant, seed, epochs):
+    if not (run / "finished").exists():
+        if run.exists():
+            call(["rm", "-r", run])
+        call(mpirun(2, build / "launcher/minim", "train", *MODELS[model], *VARIANTS[variant], "--seed", seed, "--epochs", epochs,
+                    "--output", run, "--progress", "none", bind="none"), stdout=subprocess.DEVNULL)
+        (run / "finished").touch()
+    return last_evaluation(run)
+
+
+def accuracy_section(arguments):
+    lines = ["## 1. Accuracy on Fashion-MNIST", "",
+             f"Two ranks, {arguments.epochs} epochs, default options otherwise; test accuracy in % after the last epoch, every run listed.", ""]
+    for model in arguments.models:
+        lines += [f"`{' '.join(MODELS[model])}`", "", "| variant | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean | skipped steps |",
+                  "|---" * (len(SEEDS) + 3) + "|"]
+        means, noise = {}, 0.0
+        for variant in VARIANTS:
+            runs = [train(arguments.build, arguments.runs / f"{model}-{variant.replace(', ', '-').replace(' ', '-')}-{seed}", model, variant,
+                          seed, arguments.epochs) for seed in SEEDS]
+            values = [100 * run["accuracy"] for run in runs]
+            means[variant] = statistics.mean(values)
+            if variant == "fp32":
+                noise = max(values) - min(values)
+            skipped = " / ".join(str(run["skipped"]) for run in runs)
+            lines.append(f"| {variant} | " + " | ".join(f"{v:.2f}" for v in values) + f" | {means[variant]:.2f} | {skipped} |")
+        difference = abs(means["mixed, dynamic scale"] - means["fp32"])
+        verdict = "within" if difference <= noise else "**outside**"
+        lines += ["", f"Noise, the range of fp32 over the seeds: {noise:.2f}. |mean(mixed) - mean(fp32)| = {difference:.2f}: {verdict} it.", ""]
+    return lines
+
+
+def techniques_section(arguments):
+    file = arguments.runs / "techniques.json"
+    call([arguments.build / "benchmarks/techniques_bench", "--json", file], stdout=subprocess.DEVNULL)
+    lines = ["## 2. Leaving a technique out", "", "| construction | variant | first loss | last loss | weights that moved |", "|---|---|---|---|---|"]
+    for row in json.loads(file.read_text()):
+        lines.append(f"| {row['construction']} | {row['variant']} | {row['first_loss']:.4f} | {row['last_loss']:.4f} | "
+                     f"{100 * row['weights_moved']:.0f} % |")
+    return lines + [""]
+
+
+def memory_section(arguments):
+    lines = ["## 3. Memory of a step", "", "As allocated on one of two ranks, MiB; the allocator's own figures.", ""]
+    for model, options in {"resnet-18, width 16, batch 64": MODELS["resnet-18"] + ["--batch", 64],
+                           "resnet-50, 224 x 224, batch 16": ["--model", "resnet-50", "--dataset", "synthetic", "--image-size", 224,
+                                                              "--channels", 3, "--classes", 1000, "--batch", 16]}.items():
+        text = call([arguments.build / "launcher/minim", "plan", *options, "--ranks", 2], capture_output=True, text=True).stdout
+        lines += [f"{model}:", "", "```", text.rstrip(), "```", ""]
+    return lines
+
+
+def speed_section(arguments):
+    reduce_file, update_file = arguments.runs / "all_reduce.json", arguments.runs / "update.json"
+    for file in (reduce_file, update_file):
+        file.unlink(missing_ok=True)
+    table = call(mpirun(2, arguments.build / "benchmarks/all_reduce_bench", "--json", reduce_file), capture_output=True, text=True).stdout
+    four = call(mpirun(4, arguments.build / "benchmarks/all_reduce_bench", bind="none"), capture_output=True, text=True).stdout
+    update = call([arguments.build / "benchmarks/update_bench", "--json", update_file], capture_output=True, text=True).stdout
+    return ["## 4. FP16 all-reduce and the fused update", "", "Two ranks, each bound to a core:", "", "```", table.rstrip(), "```", "",
+            "Four ranks on the same cores, reported only:", "", "```", four.rstrip(), "```", "",
+            "The fused Adam pass, one thread:", "", "```", update.rstrip(), "```", ""]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs/results")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
+    parser.add_argument("--only", type=lambda text: text.split(","), default=["accuracy", "techniques", "memory", "speed"])
+    arguments = parser.parse_args()
+    arguments.build = arguments.build.resolve()
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    sections = {"accuracy": accuracy_section, "techniques": techniques_section, "memory": memory_section, "speed": speed_section}
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    lines = ["# Results", "", f"Made by `benchmarks/results.py` on {datetime.date.today().isoformat()} at commit "
+             f"`{output_of('git', 'rev-parse', '--short', 'HEAD')}`, on {os.cpu_count()} cores of {cpu}.", ""]
+    for name in arguments.only:
+        lines += sections[name](arguments)
+    (ROOT / "benchmarks/RESULTS.md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
