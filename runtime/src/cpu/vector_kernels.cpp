@@ -4,12 +4,6 @@
 
 namespace minim {
 
-void add_vector_kernels(Backend& backend) {
-  cpu::add_elementwise_kernels(backend);
-  cpu::add_batch_norm_kernels(backend);
-  cpu::add_dropout_kernels(backend);
-  cpu::add_pooling_kernels(backend);
-  cpu::add_loss_kernels(backend);
-}
+void add_vector_kernels(Backend& /*backend*/) {}
 
 }  // namespace minim

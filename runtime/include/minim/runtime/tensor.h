@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 
@@ -12,6 +13,7 @@ namespace minim {
 namespace detail {
 [[noreturn]] void throw_dtype_mismatch(DType found, DType wanted);
 void check_slice(std::int64_t begin, std::int64_t end, std::int64_t elements);
+void check_reshape(const Shape& from, const Shape& to);
 }  // namespace detail
 
 /// Borrows a dense tensor for reading. Empty by default: an optional argument that is absent.
@@ -69,7 +71,7 @@ class TensorView : public ConstTensorView {
   }
   /// The same elements in another shape.
   TensorView reshaped(Shape shape) const {
-    detail::check_slice(0, shape.elements(), elements());
+    detail::check_reshape(shape_, shape);
     return {raw(), dtype_, shape};
   }
 };

@@ -1,0 +1,47 @@
+#include <utility>
+
+#include "event_state.h"
+#include "minim/runtime/error.h"
+#include "minim/runtime/stream.h"
+
+namespace minim {
+namespace detail {
+
+std::exception_ptr EventState::wait() const {
+  if (!done()) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return done(); });
+  }
+  return failure_;
+}
+
+void EventState::finish(std::exception_ptr failure) {
+  const std::scoped_lock lock(mutex_);
+  if (done()) return;
+  failure_ = std::move(failure);
+  done_.store(true, std::memory_order_release);
+  changed_.notify_all();
+}
+
+}  // namespace detail
+
+Event Event::manual() { return Event(std::make_shared<detail::EventState>()); }
+
+bool Event::done() const { return !state_ || state_->done(); }
+
+void Event::wait() const {
+  if (!state_) return;
+  if (const std::exception_ptr failure = state_->wait()) std::rethrow_exception(failure);
+}
+
+void Event::set() const {
+  if (!state_) throw InvalidArgument("an event that has always happened cannot be set");
+  state_->finish(nullptr);
+}
+
+void Event::fail(std::exception_ptr failure) const {
+  if (!state_) throw InvalidArgument("an event that has always happened cannot fail");
+  state_->finish(std::move(failure));
+}
+
+}  // namespace minim
