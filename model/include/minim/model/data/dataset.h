@@ -23,15 +23,17 @@ class Dataset {
 enum class Split : std::uint8_t { train, test };
 
 /// IDX files as MNIST and Fashion-MNIST come: `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, gzip-compressed (.gz) or not.
-/// Pixels are scaled to [0, 1] and normalised with the mean and deviation of the training images.
-/// Throws DataError that names file, offset and what was expected there.
-std::unique_ptr<Dataset> open_idx(const std::filesystem::path& directory, Split split);
+/// Pixels are scaled to [0, 1] and normalised with the mean and deviation of the training images, for the test split too.
+/// All of it is decoded into memory, as bytes. Throws DataError that names file, offset (in the uncompressed data) and what was
+/// found and wanted there.
+std::unique_ptr<Dataset> open_idx(const std::filesystem::path& directory, Split split, std::int64_t classes = 10);
 
 /// Images whose class shows: a fixed random pattern per class under noise. Made from (seed, index); train and test differ.
 std::unique_ptr<Dataset> make_synthetic(const ImageTask& task, std::int64_t size, std::uint64_t seed, Split split);
 
 /// Opens a data set by name: "fashion-mnist" and "mnist" (IDX in `directory`; for fashion-mnist it defaults to where Debian's
-/// package dataset-fashion-mnist puts it) or "synthetic" (28 x 28 x 1, 10 classes). Throws InvalidArgument for unknown names.
+/// package dataset-fashion-mnist puts it) or "synthetic" (28 x 28 x 1, 10 classes, no directory). Throws InvalidArgument for unknown
+/// names, DataError as `open_idx`.
 std::unique_ptr<Dataset> open_dataset(const std::string& name, const std::filesystem::path& directory, Split split);
 
 }  // namespace minim

@@ -47,12 +47,13 @@ struct LoaderOptions {
 
 /// Reads training batches ahead of their use. Step b covers stream positions [start + b B, start + (b + 1) B) with
 /// B = batch * micro_batches * W; rank r's micro-batch m starts at r * batch * micro_batches + m * batch in it.
-/// The same batches for any number of threads. Never throws for bad data: see Batch::error.
+/// The same batches for any number of threads. A batch may cross epochs, also several, where the data set is smaller than a batch.
+/// Allocates `depth` + 2 batches of staging memory once. The data set must outlive the loader.
 class TrainingLoader {
  public:
   TrainingLoader(const Dataset& dataset, Backend& backend, LoaderOptions options);
   ~TrainingLoader();
-  /// The next micro-batch, valid until the call after next.
+  /// The next micro-batch, valid until the call after next. Never throws for bad data: see Batch::error.
   const Batch& next();
 
  private:
@@ -61,12 +62,13 @@ class TrainingLoader {
 };
 
 /// Batch `index` of an evaluation in order: rank r of W reads every W-th batch. Every rank has the same number of batches; what
-/// is beyond the data is padding.
+/// is beyond the data is padding. Sample ids are indices in the data set.
 class EvaluationLoader {
  public:
   EvaluationLoader(const Dataset& dataset, Backend& backend, LoaderOptions options);
   ~EvaluationLoader();
   std::int64_t batches() const;  ///< per rank
+  /// Valid until the next call. Never throws for bad data: see Batch::error.
   const Batch& read(std::int64_t index);
 
  private:
