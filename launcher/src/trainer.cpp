@@ -212,18 +212,25 @@ void Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) 
 
 void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
   const StepState& state = phase.optimizer->state();
-  if (state.error_code < 0) {
-    throw InvalidArgument(fmt::format("rank {} is at another step or was started with another configuration than rank 0",
-                                      state.failed_rank));
-  }
-  if (state.failed_rank >= 0) throw_error_of(communicator, state.failed_rank, error);
-  if (state.exhausted != 0) {
+  const auto bad_tensor = [&] {
     const auto& parameters = phase.optimizer->parameters();
-    const std::string tensor =
-        state.first_bad_parameter < 0 ? "unknown" : parameters[static_cast<std::size_t>(state.first_bad_parameter)]->name;
+    return state.first_bad_parameter < 0 ? std::string("unknown") : parameters[static_cast<std::size_t>(state.first_bad_parameter)]->name;
+  };
+  switch (static_cast<AgreementError>(state.error_code)) {
+    case AgreementError::none: break;
+    case AgreementError::steps_differ:
+      throw InvalidArgument(fmt::format("rank {} is at another step than rank 0", state.failed_rank));
+    case AgreementError::configurations_differ:
+      throw InvalidArgument(fmt::format("rank {} was started with another configuration than rank 0", state.failed_rank));
+    case AgreementError::weight_overflow:
+      throw NumericError(fmt::format("rank {}: a weight of \"{}\" has grown beyond what {} can hold", state.failed_rank, bad_tensor(),
+                                     name(compute_dtype(options.precision))));
+    default: throw_error_of(communicator, state.failed_rank, error);
+  }
+  if (state.exhausted != 0) {
     throw NumericError(fmt::format("the gradients were not finite in {} steps in a row at a loss scale of {} that cannot fall; "
                                    "first bad tensor: gradient of \"{}\"",
-                                   state.consecutive_skips, state.used_loss_scale, tensor));
+                                   state.consecutive_skips, state.used_loss_scale, bad_tensor()));
   }
 }
 
