@@ -1,0 +1,71 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agreement_state.h"
+#include "bucket_state.h"
+
+namespace minim {
+
+struct ShardedOptimizer::Impl {
+  /// Where a parameter lies.
+  struct Place {
+    int bucket = 0;
+    std::int64_t offset = 0, elements = 0;
+    int index = 0;  ///< in the parameter list
+  };
+  /// Elements of a parameter, and where they lie in one of this rank's arrays.
+  struct Piece {
+    std::int64_t begin = 0, end = 0;
+    std::int64_t array_begin = 0;
+    bool empty() const { return begin >= end; }
+  };
+
+  Impl(Backend& backend_, Communicator& communicator_, std::vector<Parameter*> parameters_, OptimizerConfig config_);
+
+  // sharded_optimizer.cpp
+  void allocate_arrays(BucketState& bucket) const;
+  void prepare_kernels(BucketState& bucket, const std::unordered_map<const Parameter*, int>& indices) const;
+  const Place& place(const Parameter& parameter) const;
+  void issue_gathers(Stream& compute);
+  void zero_missing_gradients(Stream& compute);
+  void issue_reductions();
+  void issue_reduction(BucketState& bucket);
+  void agree(Stream& compute);
+  void finish_collectives(Stream& compute);
+
+  // optimizer_arrays.cpp
+  bool has_array(const std::string& array) const;
+  /// The array of a bucket, or the weights where they are their own master; not present when the rule has none.
+  TensorView array_view(const BucketState& bucket, const std::string& array) const;
+  /// The part of a parameter that a rank's arrays hold.
+  Piece piece_of(const Place& place, int rank) const;
+  void set_physical(const std::string& array, const Parameter& parameter, std::span<const float> physical);
+
+  Backend& backend;
+  Communicator& communicator;
+  std::vector<Parameter*> parameters;
+  OptimizerConfig config;
+  int rank, world_size;
+  bool sharded;  ///< other ranks update weights that this one needs
+
+  BucketSet bucket_set;
+  std::vector<BucketState> buckets;
+  AgreementState agreement;
+  std::unordered_map<const Parameter*, Place> places;
+  std::vector<std::unique_ptr<KernelCall>> zero_gradient;  // of each parameter
+
+  // The step under way.
+  bool in_step = false;
+  std::vector<char> ready;  // of each parameter: its gradient is complete
+  int next_reduction = -1;  // buckets are reduced from the last to the first
+  std::vector<Work> works;  // in the order of their issue
+
+  StepState outcome;  // as the host knows it
+  bool current = true;  // no rank's weights are stale
+};
+
+}  // namespace minim

@@ -1,0 +1,41 @@
+#include <fmt/core.h>
+
+#include "agreement_state.h"
+#include "bucket_state.h"
+#include "minim/runtime/error.h"
+
+namespace minim {
+
+std::string_view name(GradSync sync) {
+  switch (sync) {
+    case GradSync::all_reduce: return "all-reduce";
+    case GradSync::reduce_scatter: return "reduce-scatter";
+    case GradSync::fp32_accumulate: return "fp32-accumulate";
+  }
+  return "unknown";
+}
+
+GradSync parse_grad_sync(std::string_view text) {
+  for (const auto sync : {GradSync::all_reduce, GradSync::reduce_scatter, GradSync::fp32_accumulate}) {
+    if (text == name(sync)) return sync;
+  }
+  throw InvalidArgument(fmt::format("grad-sync \"{}\" is none of all-reduce, reduce-scatter, fp32-accumulate", text));
+}
+
+OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config) {
+  validate(config, parameters, world_size);
+  constexpr std::int64_t kFloatBytes = size_bytes(DType::fp32);
+  OptimizerMemory memory;
+  for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(config.precision), world_size, config.buckets)) {
+    const BucketShare share = share_of(bucket, 0, world_size, config);
+    memory.weights_bytes += bucket.elements * size_bytes(bucket.dtype);
+    memory.gradients_bytes += bucket.elements * size_bytes(bucket.dtype);
+    if (share.has_master) memory.master_weights_bytes += share.elements() * kFloatBytes;
+    memory.moments_bytes += share.moments * share.elements() * kFloatBytes;
+    if (share.has_sums) memory.workspace_bytes += bucket.slice_elements(world_size) * kFloatBytes;
+  }
+  memory.state_bytes = AgreementState::size_bytes(world_size, static_cast<std::int64_t>(learning_rates(config.schedule).size()));
+  return memory;
+}
+
+}  // namespace minim

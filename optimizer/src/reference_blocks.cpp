@@ -1,0 +1,76 @@
+#include <cmath>
+
+#include "update_blocks.h"
+
+namespace minim {
+
+namespace {
+
+using Lane = float;
+float splat(float value) { return value; }
+float square_root(float x) { return std::sqrt(x); }
+#include "update_arithmetic-inl.h"
+
+template <class Arithmetic, class G, class W>
+bool update_typed(const ApplyUpdate& args, const UpdateConstants& constants, std::int64_t begin, std::int64_t end) {
+  const Arithmetic arithmetic(constants);
+  const auto* gradient = args.gradient.data<G>();
+  auto* weight = args.weight.data<W>();
+  auto* master = args.master.present() ? args.master.data<float>() : nullptr;
+  [[maybe_unused]] auto* moment1 = Arithmetic::kMoments > 0 ? args.moment1.data<float>() : nullptr;
+  [[maybe_unused]] auto* moment2 = Arithmetic::kMoments > 1 ? args.moment2.data<float>() : nullptr;
+  bool finite = true;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float g = to_float(gradient[i]);
+    float w = master != nullptr ? master[i] : to_float(weight[i]);
+    if constexpr (Arithmetic::kMoments == 0) w = arithmetic(g, w);
+    if constexpr (Arithmetic::kMoments == 1) w = arithmetic(g, w, moment1[i]);
+    if constexpr (Arithmetic::kMoments == 2) w = arithmetic(g, w, moment1[i], moment2[i]);
+    finite = finite && std::abs(w) < overflow_limit(kDType<W>);
+    if (master != nullptr) master[i] = w;
+    weight[i] = round_to<W>(w);
+  }
+  return finite;
+}
+
+template <class Arithmetic>
+bool update_with(const ApplyUpdate& args, const UpdateConstants& constants, std::int64_t begin, std::int64_t end) {
+  return dispatch_floating(args.weight.dtype(), [&](auto type) {
+    using W = decltype(type);
+    if (args.gradient.dtype() == DType::fp32) return update_typed<Arithmetic, float, W>(args, constants, begin, end);
+    return update_typed<Arithmetic, W, W>(args, constants, begin, end);
+  });
+}
+
+bool update_block(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore /*how*/, std::int64_t begin,
+                  std::int64_t end) {
+  switch (moments(args.rule)) {
+    case 0: return update_with<SgdArithmetic>(args, constants, begin, end);
+    case 1: return update_with<MomentumArithmetic>(args, constants, begin, end);
+    default: return update_with<AdamArithmetic>(args, constants, begin, end);
+  }
+}
+
+template <class G>
+double sum_squares_typed(const G* gradient, std::int64_t begin, std::int64_t end) {
+  double lanes[kSumLanes] = {};
+  for (std::int64_t i = begin; i < end; ++i) {
+    const double g = to_float(gradient[i]);
+    lanes[(i - begin) % kSumLanes] += g * g;
+  }
+  for (int width = kSumLanes / 2; width > 0; width /= 2) {
+    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  }
+  return lanes[0];
+}
+
+double sum_squares_block(ConstTensorView gradient, std::int64_t begin, std::int64_t end) {
+  return dispatch_floating(gradient.dtype(),
+                           [&](auto type) { return sum_squares_typed(gradient.data<decltype(type)>(), begin, end); });
+}
+
+}  // namespace
+
+BlockFunctions reference_blocks() { return {.update = update_block, .sum_squares = sum_squares_block}; }
+
+}  // namespace minim

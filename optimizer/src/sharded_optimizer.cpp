@@ -1,0 +1,265 @@
+#include "minim/optimizer/sharded_optimizer.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "minim/runtime/error.h"
+#include "minim/runtime/kernels/elementwise.h"
+#include "optimizer_impl.h"
+
+namespace minim {
+
+namespace {
+
+/// Scaling that the precision has no use for is switched off before anything looks at it.
+OptimizerConfig checked(OptimizerConfig config, std::span<Parameter* const> parameters, int world_size) {
+  validate(config, parameters, world_size);
+  config.loss_scale = loss_scale_for(config.precision, config.loss_scale);
+  return config;
+}
+
+AgreementConfig agreement_config(const OptimizerConfig& config) {
+  return {.loss_scale = config.loss_scale,
+          .nominal_weight = config.nominal_weight,
+          .groups = static_cast<int>(config.groups.size()),
+          .clip_norm = config.clip_norm};
+}
+
+}  // namespace
+
+ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std::vector<Parameter*> parameters_,
+                             OptimizerConfig config_)
+    : backend(backend_),
+      communicator(communicator_),
+      parameters(std::move(parameters_)),
+      config(checked(std::move(config_), parameters, communicator_.size())),
+      rank(communicator_.rank()),
+      world_size(communicator_.size()),
+      sharded(config.shard && world_size > 1),
+      bucket_set(backend, communicator, parameters, compute_dtype(config.precision), config.buckets),
+      agreement(backend, agreement_config(config), config.configuration_hash, learning_rates(config.schedule), rank, world_size),
+      ready(parameters.size()),
+      outcome(agreement.read()) {
+  add_update_kernels(backend);
+  std::unordered_map<const Parameter*, int> indices;
+  for (Parameter* parameter : parameters) {
+    indices.emplace(parameter, static_cast<int>(indices.size()));
+    zero_gradient.push_back(backend.prepare(Zero{.y = parameter->gradient}));
+  }
+  for (Bucket& bucket : bucket_set.buckets()) {
+    for (const BucketEntry& entry : bucket.entries) {
+      places[entry.parameter] = {static_cast<int>(buckets.size()), entry.offset, entry.elements, indices.at(entry.parameter)};
+    }
+    BucketState& state = buckets.emplace_back();
+    state.bucket = &bucket;
+    state.share = share_of(bucket, rank, world_size, config);
+    allocate_arrays(state);
+    prepare_kernels(state, indices);
+  }
+  works.reserve(2 * buckets.size() + 1);
+}
+
+void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket) const {
+  const auto allocate = [this](std::int64_t elements, MemoryKind kind) {
+    Tensor tensor = backend.allocate_tensor(DType::fp32, Shape{elements}, kind);
+    std::ranges::fill(tensor.span<float>(), 0.0F);  // padding stays so
+    return tensor;
+  };
+  const BucketShare& share = bucket.share;
+  if (share.has_master) bucket.master = allocate(share.elements(), MemoryKind::master_weights);
+  if (share.moments > 0) bucket.moment1 = allocate(share.elements(), MemoryKind::moments);
+  if (share.moments > 1) bucket.moment2 = allocate(share.elements(), MemoryKind::moments);
+  if (share.has_sums) bucket.sums = allocate(share.check_end - share.check_begin, MemoryKind::workspace);
+}
+
+void ShardedOptimizer::Impl::prepare_kernels(BucketState& state, const std::unordered_map<const Parameter*, int>& indices) const {
+  const Bucket& bucket = *state.bucket;
+  const BucketShare& share = state.share;
+  const auto view = [](const Tensor& tensor) { return tensor.elements() > 0 ? tensor.view() : TensorView(); };
+  const auto gradient = [&](std::int64_t begin, std::int64_t end) {
+    return share.has_sums ? state.sums.view() : bucket.gradients().slice(begin, end);
+  };
+  state.check = backend.prepare(
+      CheckGradients{.segments = segments_of(bucket, share.check_begin, share.check_end, indices, config.groups),
+                     .gradient = gradient(share.check_begin, share.check_end),
+                     .wire_exponent = share.wire_exponent,
+                     .state = agreement.state(),
+                     .record = agreement.record()});
+  state.update = backend.prepare(ApplyUpdate{.rule = config.rule,
+                                             .segments = segments_of(bucket, share.begin, share.end, indices, config.groups),
+                                             .gradient = gradient(share.begin, share.end),
+                                             .wire_exponent = share.wire_exponent,
+                                             .master = view(state.master),
+                                             .moment1 = view(state.moment1),
+                                             .moment2 = view(state.moment2),
+                                             .weight = bucket.weights().slice(share.begin, share.end),
+                                             .state = agreement.state(),
+                                             .overflow = agreement.overflow()});
+}
+
+const ShardedOptimizer::Impl::Place& ShardedOptimizer::Impl::place(const Parameter& parameter) const {
+  const auto found = places.find(&parameter);
+  if (found == places.end()) throw InvalidArgument(fmt::format("parameter \"{}\" is not of this optimizer", parameter.name));
+  return found->second;
+}
+
+void ShardedOptimizer::Impl::issue_gathers(Stream& compute) {
+  const Event before = compute.record();
+  for (BucketState& bucket : buckets) {
+    bucket.gather = communicator.all_gather(bucket.bucket->weights(),
+                                            {.label = fmt::format("all-gather of \"{}\"", bucket.bucket->name), .after = before});
+    works.push_back(bucket.gather);
+  }
+}
+
+void ShardedOptimizer::Impl::zero_missing_gradients(Stream& compute) {
+  std::vector<BucketState*> completed;
+  for (const Parameter* parameter : parameters) {
+    const Place& at = place(*parameter);
+    if (ready[static_cast<std::size_t>(at.index)] != 0) continue;
+    zero_gradient[static_cast<std::size_t>(at.index)]->launch(compute);
+    BucketState& bucket = buckets[static_cast<std::size_t>(at.bucket)];
+    bucket.parameters_ready += 1;
+    if (bucket.complete()) completed.push_back(&bucket);
+  }
+  for (BucketState* bucket : completed) bucket->gradients_complete = compute.record();
+}
+
+void ShardedOptimizer::Impl::issue_reductions() {
+  for (; next_reduction >= 0; --next_reduction) {
+    BucketState& bucket = buckets[static_cast<std::size_t>(next_reduction)];
+    if (!bucket.complete()) return;
+    issue_reduction(bucket);
+    works.push_back(bucket.reduction);
+  }
+}
+
+void ShardedOptimizer::Impl::issue_reduction(BucketState& bucket) {
+  const TensorView gradients = bucket.bucket->gradients();
+  const ReduceOptions reduce{.scale_exponent = -bucket.share.wire_exponent};
+  CollectiveOptions options{.label = fmt::format("{} of \"{}\"", name(config.grad_sync), bucket.bucket->name),
+                            .after = bucket.gradients_complete};
+  if (bucket.share.has_sums) {
+    bucket.reduction = communicator.reduce_scatter_fp32(gradients, bucket.sums, std::move(options));
+  } else if (config.grad_sync == GradSync::all_reduce) {
+    bucket.reduction = communicator.all_reduce(gradients, reduce, std::move(options));
+  } else {
+    bucket.reduction = communicator.reduce_scatter(gradients, reduce, std::move(options));
+  }
+}
+
+void ShardedOptimizer::Impl::agree(Stream& compute) {
+  const Work gather =
+      communicator.all_gather(agreement.records(), {.label = "agreement", .after = compute.record()});
+  works.push_back(gather);
+  compute.wait(gather.event());
+  agreement.fold(compute);
+}
+
+void ShardedOptimizer::Impl::finish_collectives(Stream& compute) {
+  std::exception_ptr failure;
+  try {
+    for (const Work& work : works) work.wait();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  works.clear();
+  try {
+    compute.synchronize();
+  } catch (...) {
+    if (!failure) failure = std::current_exception();
+  }
+  if (failure) std::rethrow_exception(failure);  // the collective's failure is the cause of the stream's
+}
+
+ShardedOptimizer::ShardedOptimizer(Backend& backend, Communicator& communicator, std::vector<Parameter*> parameters,
+                                   OptimizerConfig config)
+    : impl_(std::make_unique<Impl>(backend, communicator, std::move(parameters), std::move(config))) {}
+
+ShardedOptimizer::~ShardedOptimizer() = default;
+
+ConstTensorView ShardedOptimizer::loss_scale() const {
+  static_assert(offsetof(StepState, loss_scale) == 0);
+  return {impl_->agreement.state().raw(), DType::fp32, Shape{1}};
+}
+
+ConstTensorView ShardedOptimizer::last_applied() const {
+  const auto* state = static_cast<const StepState*>(impl_->agreement.state().raw());
+  return {&state->last_applied, DType::int32, Shape{1}};
+}
+
+void ShardedOptimizer::begin_step(Stream& compute) {
+  if (impl_->in_step) throw InvalidArgument("begin_step: the step before has not been drained");
+  impl_->in_step = true;
+  std::ranges::fill(impl_->ready, char{0});
+  for (BucketState& bucket : impl_->buckets) {
+    bucket.parameters_ready = 0;
+    bucket.gather_awaited = false;
+  }
+  impl_->next_reduction = static_cast<int>(impl_->buckets.size()) - 1;
+  if (impl_->sharded) impl_->issue_gathers(compute);
+}
+
+void ShardedOptimizer::before_use(const Parameter& parameter, Stream& compute) {
+  BucketState& bucket = impl_->buckets[static_cast<std::size_t>(impl_->place(parameter).bucket)];
+  if (bucket.gather_awaited || !impl_->sharded) return;
+  compute.wait(bucket.gather.event());
+  bucket.gather_awaited = true;
+}
+
+void ShardedOptimizer::gradient_ready(const Parameter& parameter, Stream& compute) {
+  const Impl::Place& place = impl_->place(parameter);
+  char& ready = impl_->ready[static_cast<std::size_t>(place.index)];
+  if (ready != 0) throw InvalidArgument(fmt::format("the gradient of \"{}\" became ready twice in one step", parameter.name));
+  ready = 1;
+  BucketState& bucket = impl_->buckets[static_cast<std::size_t>(place.bucket)];
+  bucket.parameters_ready += 1;
+  if (!bucket.complete()) return;
+  bucket.gradients_complete = compute.record();
+  impl_->issue_reductions();
+}
+
+void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,
+                                   HostReport report) {
+  if (!impl_->in_step) throw InvalidArgument("finish_step: no step has begun");
+  impl_->zero_missing_gradients(compute);
+  impl_->issue_reductions();
+  impl_->agreement.fill(compute, loss, weight, correct, report);
+  for (BucketState& bucket : impl_->buckets) {
+    if (impl_->sharded && !bucket.gather_awaited) compute.wait(bucket.gather.event());  // nobody used it; the update writes it
+    compute.wait(bucket.reduction.event());
+    bucket.check->launch(compute);
+  }
+  impl_->agree(compute);
+  for (BucketState& bucket : impl_->buckets) bucket.update->launch(compute);
+  impl_->current = !impl_->sharded;
+}
+
+void ShardedOptimizer::drain(Stream& compute) {
+  impl_->finish_collectives(compute);
+  impl_->outcome = impl_->agreement.read();
+  impl_->in_step = false;
+}
+
+void ShardedOptimizer::gather_weights(Stream& compute) {
+  if (impl_->in_step) throw InvalidArgument("gather_weights: the step before has not been drained");
+  if (impl_->current) return;
+  impl_->issue_gathers(compute);
+  impl_->finish_collectives(compute);
+  impl_->current = true;
+}
+
+const StepState& ShardedOptimizer::state() const { return impl_->outcome; }
+
+void ShardedOptimizer::set_state(const StepState& state) {
+  impl_->agreement.write(state);
+  impl_->outcome = state;
+}
+
+const OptimizerConfig& ShardedOptimizer::config() const { return impl_->config; }
+const std::vector<Parameter*>& ShardedOptimizer::parameters() const { return impl_->parameters; }
+bool ShardedOptimizer::weights_current() const { return impl_->current; }
+
+}  // namespace minim
