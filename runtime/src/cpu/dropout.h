@@ -1,0 +1,22 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace minim::cpu {
+
+/// Elements whose random words are drawn at once.
+inline constexpr std::int64_t kDropoutChunk = 1024;
+
+/// The random words of one sample: those of `philox({block, counter...}, key)` for block 0, 1, ...
+struct PhiloxStream {
+  std::array<std::uint32_t, 3> counter;
+  std::array<std::uint32_t, 2> key;
+};
+
+struct DropoutRate {
+  std::uint32_t threshold;  ///< a word w is kept where w >> 8 is at least this
+  float factor;             ///< of what is kept
+};
+
+}  // namespace minim::cpu
