@@ -99,6 +99,7 @@ class Graph {
   std::optional<Value> valid_samples(Value value) const;
 
  private:
+  std::vector<ValueSpec> infer(const std::string& name, const Operation& operation, std::span<const Value> inputs) const;
   Value shared_input(const std::string& name, ElementType element, Shape shape);
 
   Model* model_;

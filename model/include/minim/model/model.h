@@ -27,9 +27,13 @@ class Model {
   /// Sum of the logical elements of all parameters.
   std::int64_t parameter_count() const;
 
+  /// Keeps the memory of a state for as long as the model lives; see place_states.
+  void keep(Tensor memory) { memory_.push_back(std::move(memory)); }
+
  private:
   std::vector<std::unique_ptr<Parameter>> parameters_;
   std::vector<std::unique_ptr<State>> states_;
+  std::vector<Tensor> memory_;
 };
 
 }  // namespace minim

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
+#include <type_traits>
+#include <typeinfo>
 #include <vector>
 
+#include "minim/model/kernel_arguments.h"
 #include "minim/runtime/backend.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/parameter.h"
@@ -18,6 +21,19 @@ enum class ElementType : std::uint8_t { activation, fp32, int32, int64, uint8 };
 struct ValueSpec {
   Shape shape;
   ElementType element = ElementType::activation;
+};
+
+/// A kernel that an operation emits, with the type of its arguments erased.
+struct ErasedKernel {
+  const std::type_info* arguments = nullptr;
+  std::string_view kernel_set;
+  std::int64_t workspace_bytes = 0;
+  double flops = 0;
+  std::vector<ConstTensorView> reads;   ///< all that are present
+  std::vector<ConstTensorView> writes;  ///< all that are present; a kernel may read these, too
+  bool can_accumulate = false;
+  /// Makes the call. May be called any number of times, but only until PlanContext::emit_erased returns.
+  std::function<std::unique_ptr<KernelCall>(bool accumulate, TensorView workspace)> prepare;
 };
 
 /// What an operation may look at and emit while a plan is made. A plan visits every operation twice: first to learn which tensors
@@ -35,7 +51,8 @@ class PlanContext {
   virtual TensorView output(int i) = 0;       ///< in backward: keeps the output alive until then
   virtual ConstTensorView weight(int i) = 0;  ///< parameter i, physical shape
   virtual const State& state(int i) = 0;
-  /// A tensor that forward writes and backward reads, such as saved statistics. The same `slot` is the same tensor.
+  /// A tensor that forward writes and backward reads, such as saved statistics, or scratch of one pass alone.
+  /// The same `slot` is the same tensor.
   virtual TensorView saved(int slot, DType dtype, Shape shape) = 0;
   /// The count of valid samples of input i, absent when all count.
   virtual ConstTensorView valid_samples(int i) = 0;
@@ -52,11 +69,13 @@ class PlanContext {
   virtual void pass_gradient(int input, int output) = 0;
   /// Where the gradient of parameter i goes; absent when it is not trained in this plan. Kernels obey `accumulate`, see emit().
   virtual TensorView weight_gradient(int i) = 0;
-  virtual ConstTensorView loss_scale() = 0;  ///< [1], fp32: S
+  virtual ConstTensorView loss_scale() = 0;   ///< [1], fp32: S
   virtual double nominal_weight() const = 0;  ///< n0 of the losses
 
-  /// Adds a kernel to the plan. `args.workspace`, where there is one, is filled in. Where args has a member `accumulate`, the plan
-  /// keeps two calls: one that overwrites and one that adds, for the micro-batches of a step and for parameters used repeatedly.
+  /// Adds a kernel to the plan. Which memory it touches follows from the types of its members: a ConstTensorView is read, a
+  /// TensorView written; see for_each_tensor for what `Args` may be. `args.workspace`, where there is one, is filled in. Where
+  /// args has a member `accumulate`, the plan keeps two calls: one that overwrites and one that adds, for the micro-batches of a
+  /// step and for parameters used repeatedly. A kernel that writes a parameter's gradient must have it.
   template <class Args>
   void emit(Args args, double flops = 0);
 
@@ -64,20 +83,8 @@ class PlanContext {
   virtual RandomKey random_key() = 0;
 
  protected:
-  struct Emission;
-  /// One kernel of the plan, with the type of its arguments erased.
-  struct Erased {
-    std::string_view kernel;  ///< type name of the arguments
-    std::string_view kernel_set;
-    std::int64_t workspace_bytes = 0;
-    std::int64_t bytes = 0;  ///< moved: the sum of all tensor arguments
-    double flops = 0;
-    /// (accumulate, workspace) -> call. Null result in the first visit is never asked for.
-    std::function<std::unique_ptr<KernelCall>(bool accumulate, TensorView workspace)> prepare;
-    bool can_accumulate = false;
-  };
   virtual const Backend& backend() const = 0;
-  virtual void emit_erased(Erased emission) = 0;
+  virtual void emit_erased(const ErasedKernel& kernel) = 0;
 };
 
 /// A node's behaviour: everything about one type of operation in one place. Operations are immutable.
@@ -94,28 +101,35 @@ class Operation {
   virtual void backward(PlanContext& context) const = 0;
   /// Whether output 0 may be written over input 0 when nobody needs that any more.
   virtual bool in_place() const { return false; }
+  /// Whether the gradient of input 0 may be written over that of output 0 when nobody needs that any more.
+  virtual bool backward_in_place() const { return in_place(); }
   /// Whether output 0 is input 0 in another shape: no kernel, the same memory.
   virtual bool is_view() const { return false; }
   /// Whether the operation starts backward by itself: a loss.
   virtual bool is_loss() const { return false; }
+  /// Whether it draws random numbers in training: the graph then has the inputs of a RandomKey.
+  virtual bool is_random() const { return false; }
 };
 
 // Implementation.
 
 template <class Args>
 void PlanContext::emit(Args args, double flops) {
-  Erased erased;
-  erased.kernel = typeid(Args).name();
-  erased.kernel_set = backend().template kernel_set<Args>();
-  erased.workspace_bytes = backend().workspace_bytes(args);
-  erased.flops = flops;
-  erased.can_accumulate = requires { args.accumulate; };
-  erased.prepare = [this, args](bool accumulate, TensorView workspace) mutable {
+  ErasedKernel kernel;
+  kernel.arguments = &typeid(Args);
+  kernel.kernel_set = backend().template kernel_set<Args>();
+  kernel.workspace_bytes = backend().workspace_bytes(args);
+  kernel.flops = flops;
+  kernel.can_accumulate = requires { args.accumulate; };
+  for_each_tensor(args, [&kernel]<class View>(View& view) {
+    if (view.present()) (std::is_same_v<std::remove_const_t<View>, TensorView> ? kernel.writes : kernel.reads).push_back(view);
+  });
+  kernel.prepare = [this, &args](bool accumulate, TensorView workspace) {
     if constexpr (requires { args.accumulate; }) args.accumulate = accumulate;
     if constexpr (requires { args.workspace; }) args.workspace = workspace;
     return backend().prepare(args);
   };
-  emit_erased(std::move(erased));
+  emit_erased(kernel);
 }
 
 }  // namespace minim

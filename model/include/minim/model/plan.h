@@ -27,6 +27,7 @@ struct CompileOptions {
   std::uint64_t seed = 0;     ///< of dropout
   /// Which parameters get gradients; null: all. Of training graphs only.
   std::function<bool(const Parameter&)> trainable;
+  bool reuse_memory = true;   ///< false: every tensor keeps a place of its own until the pass ends, for looking at them
 };
 
 /// Bytes that a plan's own arena needs, by purpose. Weights, gradients and optimizer state belong to others.
@@ -50,7 +51,8 @@ struct OperationCost {
 /// `compile` needs no memory, so that a plan's figures are known before a run; `bind` places it. A step allocates nothing.
 class Plan {
  public:
-  /// Throws InvalidArgument when a shape does not fit, a parameter is missing, or a training plan has no loss.
+  /// Throws InvalidArgument when an operation breaks its contract or a training graph has no loss. `graph` and `backend` must outlive
+  /// the plan.
   static std::unique_ptr<Plan> compile(const Graph& graph, Backend& backend, const CompileOptions& options);
   ~Plan();
 
@@ -82,7 +84,8 @@ class Plan {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Allocates committed and pending tensors of all states of a model and fills them with their initial values.
+/// Allocates committed and pending tensors of all states of a model that have none, and fills them with their initial values.
+/// The model keeps the memory, on a device that the host can write to.
 void place_states(Model& model, Backend& backend);
 
 }  // namespace minim

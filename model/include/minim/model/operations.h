@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+
+#include "minim/model/graph.h"
+
+namespace minim {
+
+/// The operations behind the functions of Graph, for graphs that bring their own parameters: shared weights, for example.
+/// Parameters are given to Graph::add in the order stated.
+
+/// Parameters: weight (logical [O, C / groups, KH, KW], physical OHWI), then bias [O] where `options.bias`.
+std::unique_ptr<Operation> make_conv2d(Shape weight, Conv2dOptions options);
+/// Parameters: weight [O, I], then bias [O] where `bias`.
+std::unique_ptr<Operation> make_linear(Shape weight, bool bias);
+/// Parameters: gamma [C], beta [C]. States: running mean [C], running variance [C].
+std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options);
+std::unique_ptr<Operation> make_relu();
+std::unique_ptr<Operation> make_max_pool(PoolGeometry geometry);
+std::unique_ptr<Operation> make_average_pool(PoolGeometry geometry, bool count_padding);
+std::unique_ptr<Operation> make_global_average_pool();
+std::unique_ptr<Operation> make_sum();
+std::unique_ptr<Operation> make_concat();
+std::unique_ptr<Operation> make_flatten();
+std::unique_ptr<Operation> make_dropout(double rate);
+/// Inputs: logits, labels and, where there are any, sample weights. Outputs: loss, weight, correct.
+std::unique_ptr<Operation> make_softmax_cross_entropy(LossOptions options);
+
+}  // namespace minim
