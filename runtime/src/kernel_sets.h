@@ -9,6 +9,7 @@ void add_reference_kernels(Backend& backend);
 /// Vectorised loops over FP16, BF16 and FP32 storage, dispatched at run time.
 void add_vector_kernels(Backend& backend);
 /// Convolutions and matrix products on oneDNN, with FP16 converted chunk by chunk.
-void add_onednn_kernels(Backend& backend);
+/// For streams of `threads` OpenMP threads.
+void add_onednn_kernels(Backend& backend, int threads);
 
 }  // namespace minim

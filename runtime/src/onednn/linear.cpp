@@ -1,0 +1,135 @@
+#include "onednn/linear.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string>
+
+#include "cpu/parallel.h"
+#include "minim/runtime/simd.h"
+#include "onednn/implementations.h"
+#include "onednn/matrix_product.h"
+#include "onednn/rounding.h"
+
+namespace minim::onednn {
+namespace {
+
+ProductProblem problem_of(const LinearForward& args) {
+  return {.m = args.x.shape()[0],
+          .n = args.w.shape()[0],
+          .k = args.w.shape()[1],
+          .b_transposed = true,
+          .has_bias = args.bias.present(),
+          .storage = args.x.dtype()};
+}
+
+ProductProblem problem_of(const LinearBackwardData& args) {
+  return {.m = args.dy.shape()[0], .n = args.w.shape()[1], .k = args.w.shape()[0], .storage = args.dy.dtype()};
+}
+
+ProductProblem problem_of(const LinearBackwardWeights& args) {
+  return {.m = args.dw.shape()[0],
+          .n = args.dw.shape()[1],
+          .k = args.x.shape()[0],
+          .a_transposed = true,
+          .accumulate = args.accumulate,
+          .storage = args.x.dtype()};
+}
+
+bool empty(const ProductProblem& problem) { return problem.m == 0 || problem.n == 0 || problem.k == 0; }
+
+template <class Args>
+std::int64_t workspace_of(const Args& args, int threads) {
+  const auto problem = problem_of(args);
+  return empty(problem) ? 0 : plan_product(problem, threads).workspace_bytes;
+}
+
+template <class Args>
+std::shared_ptr<Product> make_product(const Args& args, ConstTensorView a, ConstTensorView b, ConstTensorView bias, TensorView c,
+                                      int threads) {
+  const auto problem = problem_of(args);
+  const auto plan = plan_product(problem, threads);
+  if (args.workspace.size_bytes() < plan.workspace_bytes) {
+    throw InvalidArgument("a matrix product was given a workspace of " + std::to_string(args.workspace.size_bytes()) +
+                          " bytes, it wants " + std::to_string(plan.workspace_bytes));
+  }
+  const ThreadScope scope(threads);
+  return translate_errors("a matrix product",
+                          [&] { return std::make_shared<Product>(problem, plan, a, b, bias, c, args.workspace); });
+}
+
+template <class Args>
+std::vector<std::string> implementations_of(const Args& args, int threads) {
+  std::vector<std::string> names;
+  for (const auto& tile : plan_product(problem_of(args), threads).tiles) names.emplace_back(tile.primitive.impl_info_str());
+  return names;
+}
+
+/// Columns that `sum_rows` sums at a time: their FP32 sums stay in the L1 cache.
+constexpr std::int64_t kColumns = 1024;
+
+/// out[j] = sum over rows of dy[row, j], or with `accumulate` added to it: in FP32, rounded once.
+template <class T>
+void sum_rows(ConstTensorView dy, TensorView out, bool accumulate) {
+  const std::int64_t rows = dy.shape()[0], columns = dy.shape()[1];
+  const T* from = dy.data<T>();
+  T* to = out.data<T>();
+  cpu::parallel_for(columns, kColumns, [=](std::int64_t begin, std::int64_t end) {
+    std::array<float, kColumns> sums, row_values;
+    for (std::int64_t column = begin; column < end; column += kColumns) {
+      const std::int64_t n = std::min(kColumns, end - column);
+      std::fill_n(sums.begin(), n, 0.0F);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        simd::to_float(from + row * columns + column, row_values.data(), n);
+        simd::add(row_values.data(), sums.data(), n);
+      }
+      if (accumulate) {
+        simd::to_float(to + column, row_values.data(), n);
+        simd::add(row_values.data(), sums.data(), n);
+      }
+      simd::from_float(sums.data(), to + column, n);
+    }
+  });
+}
+
+void store_bias_gradient(const LinearBackwardWeights& args) {
+  if (!args.dbias.present()) return;
+  dispatch_floating(args.dy.dtype(), [&](auto t) { sum_rows<decltype(t)>(args.dy, args.dbias, args.accumulate); });
+}
+
+}  // namespace
+
+std::function<void()> prepare(const LinearForward& args, int threads) {
+  if (empty(problem_of(args))) return [] {};
+  return [product = make_product(args, args.x, args.w, args.bias, args.y, threads)] { product->run(); };
+}
+
+std::function<void()> prepare(const LinearBackwardData& args, int threads) {
+  if (empty(problem_of(args))) return [dx = args.dx] { fill_zero(dx); };
+  return [product = make_product(args, args.dy, args.w, {}, args.dx, threads)] { product->run(); };
+}
+
+std::function<void()> prepare(const LinearBackwardWeights& args, int threads) {
+  if (empty(problem_of(args))) {
+    return [args] {
+      if (!args.accumulate) fill_zero(args.dw);
+      store_bias_gradient(args);
+    };
+  }
+  return [args, product = make_product(args, args.dy, args.x, {}, args.dw, threads)] {
+    product->run();
+    store_bias_gradient(args);
+  };
+}
+
+std::vector<std::string> implementations(const LinearForward& args, int threads) { return implementations_of(args, threads); }
+std::vector<std::string> implementations(const LinearBackwardData& args, int threads) { return implementations_of(args, threads); }
+std::vector<std::string> implementations(const LinearBackwardWeights& args, int threads) {
+  return implementations_of(args, threads);
+}
+
+std::int64_t workspace_bytes(const LinearForward& args, int threads) { return workspace_of(args, threads); }
+std::int64_t workspace_bytes(const LinearBackwardData& args, int threads) { return workspace_of(args, threads); }
+std::int64_t workspace_bytes(const LinearBackwardWeights& args, int threads) { return workspace_of(args, threads); }
+
+}  // namespace minim::onednn

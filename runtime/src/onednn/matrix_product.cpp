@@ -1,0 +1,212 @@
+#include "onednn/matrix_product.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "cpu/parallel.h"
+#include "minim/runtime/simd.h"
+
+namespace minim::onednn {
+namespace {
+
+using dnnl::memory;
+
+/// Rows and columns of a tile of c. A tile of 256 x 256 x 256 multiplies 128 times as long as it converts.
+constexpr std::int64_t kTile = 256;
+/// The tiles of a, b and c together in FP32: they are to stay in 1 MiB of L2 beside the primitive's own scratch.
+constexpr std::int64_t kTileElements = 768 * 1024 / size_bytes(DType::fp32);
+/// Tiles end on a multiple of the widest vector.
+constexpr std::int64_t kGranularity = 16;
+
+Tiling cut(std::int64_t extent, std::int64_t largest) {
+  const std::int64_t tiles = (extent + largest - 1) / largest;
+  return {.extent = extent, .size = tiles == 1 ? extent : round_up((extent + tiles - 1) / tiles, kGranularity)};
+}
+
+memory::desc row_major(std::int64_t rows, std::int64_t columns, memory::data_type type, bool transposed) {
+  return {{rows, columns}, type, transposed ? memory::format_tag::ba : memory::format_tag::ab};
+}
+
+dnnl::primitive_desc_base describe(const ProductProblem& problem, DType compute, std::array<std::int64_t, 3> size, bool first) {
+  const auto [m, n, k] = size;
+  const auto fp32 = memory::data_type::f32;
+  const auto a = row_major(m, k, data_type(compute), problem.a_transposed);
+  const auto b = row_major(k, n, data_type(compute), problem.b_transposed);
+  const auto c = row_major(m, n, fp32, false);
+  auto attributes = user_scratchpad();
+  if (!first) {
+    dnnl::post_ops add;
+    add.append_sum(1.0F);
+    attributes.set_post_ops(add);
+  }
+  if (first && problem.has_bias) {
+    return dnnl::matmul::primitive_desc({a, b, row_major(1, n, fp32, false), c}, attributes, engine());
+  }
+  return dnnl::matmul::primitive_desc({a, b, c}, attributes, engine());
+}
+
+/// The sizes that a dimension's tiles have: one or two.
+std::vector<std::int64_t> sizes(const Tiling& tiling) {
+  std::vector<std::int64_t> sizes{tiling.size_of(0)};
+  if (const auto last = tiling.size_of(tiling.count() - 1); last != sizes.front()) sizes.push_back(last);
+  return sizes;
+}
+
+void describe_tiles(const ProductProblem& problem, ProductPlan& plan) {
+  const auto add = [&](std::array<std::int64_t, 3> size, bool first) {
+    plan.tiles.push_back({.size = size, .first = first, .primitive = describe(problem, plan.compute, size, first)});
+  };
+  for (const auto m : sizes(plan.m)) {
+    for (const auto n : sizes(plan.n)) {
+      add({m, n, plan.k.size_of(0)}, true);
+      if (plan.k.count() > 2) add({m, n, plan.k.size}, false);
+      if (plan.k.count() > 1) add({m, n, plan.k.size_of(plan.k.count() - 1)}, false);
+    }
+  }
+}
+
+void lay_out(const ProductProblem& problem, ProductPlan& plan) {
+  const bool as_computed = problem.storage == plan.compute;
+  // A tile lies in one piece where it spans its matrix's rows.
+  plan.a_in_place = as_computed && (problem.a_transposed ? plan.m : plan.k).count() == 1;
+  plan.b_in_place = as_computed && (problem.b_transposed ? plan.k : plan.n).count() == 1;
+  plan.c_in_place = problem.storage == DType::fp32 && !problem.accumulate && plan.n.count() == 1;
+  const std::int64_t m = plan.m.size, n = plan.n.size, k = plan.k.size;
+  WorkspaceLayout workspace;
+  if (!plan.a_in_place) plan.a = workspace.add(m * k * size_bytes(plan.compute));
+  if (!plan.b_in_place) plan.b = workspace.add(k * n * size_bytes(plan.compute));
+  if (!plan.c_in_place) plan.c = workspace.add(m * n * size_bytes(DType::fp32));
+  if (problem.has_bias && problem.storage != DType::fp32) plan.bias = workspace.add(problem.n * size_bytes(DType::fp32));
+  std::int64_t most_bytes = 0;
+  for (const TileProduct& tile : plan.tiles) most_bytes = std::max(most_bytes, scratchpad_bytes(tile.primitive));
+  plan.scratchpad = workspace.add(most_bytes);
+  plan.workspace_bytes = workspace.size_bytes();
+}
+
+/// Copies `columns` elements of each of `rows` rows into a compact tile of the same or of FP32 elements.
+template <class From, class To>
+void copy_rows(const From* from, std::int64_t stride, To* to, std::int64_t rows, std::int64_t columns) {
+  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      if constexpr (std::is_same_v<From, To>) {
+        std::memcpy(to + row * columns, from + row * stride, static_cast<std::size_t>(columns) * sizeof(To));
+      } else {
+        simd::to_float(from + row * stride, to + row * columns, columns);
+      }
+    }
+  });
+}
+
+/// Rounds a compact tile of FP32 sums into rows of c, or adds it to them.
+template <class T>
+void store_rows(float* from, T* to, std::int64_t stride, std::int64_t rows, std::int64_t columns, bool accumulate) {
+  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1), [=](std::int64_t begin, std::int64_t end) {
+    std::array<float, kTile> old;
+    for (std::int64_t row = begin; row < end; ++row) {
+      if (accumulate) {
+        simd::to_float(to + row * stride, old.data(), columns);
+        simd::add(old.data(), from + row * columns, columns);
+      }
+      simd::from_float(from + row * columns, to + row * stride, columns);
+    }
+  });
+}
+
+template <class T>
+const void* load_tile(const T* from, std::int64_t stride, void* scratch, DType compute, std::int64_t rows, std::int64_t columns) {
+  if (compute == kDType<T>) {
+    copy_rows(from, stride, static_cast<T*>(scratch), rows, columns);
+  } else {
+    copy_rows(from, stride, static_cast<float*>(scratch), rows, columns);
+  }
+  return scratch;
+}
+
+}  // namespace
+
+ProductPlan plan_product(const ProductProblem& problem, int threads) {
+  const ThreadScope scope(threads);
+  ProductPlan plan;
+  plan.compute = compute_dtype(problem.storage);
+  plan.m = cut(problem.m, kTile);
+  plan.n = cut(problem.n, kTile);
+  plan.k = cut(problem.k, std::max((kTileElements - plan.m.size * plan.n.size) / (plan.m.size + plan.n.size), kTile));
+  translate_errors("a matrix product", [&] { describe_tiles(problem, plan); });
+  lay_out(problem, plan);
+  return plan;
+}
+
+Product::Product(const ProductProblem& problem, const ProductPlan& plan, ConstTensorView a, ConstTensorView b, ConstTensorView bias,
+                 TensorView c, TensorView workspace)
+    : problem_(problem),
+      compute_(plan.compute),
+      m_(plan.m),
+      n_(plan.n),
+      k_(plan.k),
+      a_{.matrix = a, .columns = problem.a_transposed ? problem.m : problem.k, .scratch = plan.a.in(workspace)},
+      b_{.matrix = b, .columns = problem.b_transposed ? problem.k : problem.n, .scratch = plan.b.in(workspace)},
+      c_(c),
+      bias_(bias),
+      c_scratch_(plan.c.in<float>(workspace)) {
+  if (!plan.bias.empty()) bias_scratch_ = TensorView(plan.bias.in(workspace), DType::fp32, bias.shape());
+  for (const TileProduct& tile : plan.tiles) {
+    auto primitive = problem.has_bias && tile.first
+                         ? BoundPrimitive(tile.primitive, {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS})
+                         : BoundPrimitive(tile.primitive, {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST});
+    primitive.point(DNNL_ARG_SCRATCHPAD, plan.scratchpad.in(workspace));
+    tiles_.push_back({.size = tile.size, .first = tile.first, .primitive = std::move(primitive)});
+  }
+}
+
+void Product::run() {
+  if (bias_scratch_.present()) simd::convert(bias_, bias_scratch_);
+  for (std::int64_t i = 0; i < m_.count(); ++i) {
+    for (std::int64_t j = 0; j < n_.count(); ++j) {
+      multiply(i, j);
+      store(i, j);
+    }
+  }
+}
+
+void Product::multiply(std::int64_t i, std::int64_t j) {
+  const std::int64_t row = m_.begin(i), rows = m_.size_of(i), column = n_.begin(j), columns = n_.size_of(j);
+  const auto* bias = static_cast<const float*>(bias_scratch_.present() ? bias_scratch_.raw() : bias_.raw());
+  for (std::int64_t l = 0; l < k_.count(); ++l) {
+    const std::int64_t begin = k_.begin(l), depth = k_.size_of(l);
+    auto& product = tile(rows, columns, depth, l == 0);
+    product.point(DNNL_ARG_SRC, problem_.a_transposed ? load(a_, begin, row, depth, rows) : load(a_, row, begin, rows, depth));
+    product.point(DNNL_ARG_WEIGHTS,
+                  problem_.b_transposed ? load(b_, column, begin, columns, depth) : load(b_, begin, column, depth, columns));
+    product.point(DNNL_ARG_DST, sums(i, j));
+    if (problem_.has_bias) product.point(DNNL_ARG_BIAS, bias + column);
+    product.run();
+  }
+}
+
+BoundPrimitive& Product::tile(std::int64_t m, std::int64_t n, std::int64_t k, bool first) {
+  const std::array<std::int64_t, 3> size{m, n, k};
+  return std::find_if(tiles_.begin(), tiles_.end(), [&](const BoundTile& t) { return t.first == first && t.size == size; })->primitive;
+}
+
+const void* Product::load(const Operand& operand, std::int64_t row, std::int64_t column, std::int64_t rows,
+                          std::int64_t columns) const {
+  return dispatch_floating(operand.matrix.dtype(), [&](auto t) -> const void* {
+    const auto* from = operand.matrix.data<decltype(t)>() + row * operand.columns + column;
+    return operand.scratch == nullptr ? from : load_tile(from, operand.columns, operand.scratch, compute_, rows, columns);
+  });
+}
+
+float* Product::sums(std::int64_t i, std::int64_t j) const {
+  return c_scratch_ != nullptr ? c_scratch_ : c_.data<float>() + m_.begin(i) * problem_.n + n_.begin(j);
+}
+
+void Product::store(std::int64_t i, std::int64_t j) const {
+  if (c_scratch_ == nullptr) return;
+  const std::int64_t begin = m_.begin(i) * problem_.n + n_.begin(j);
+  dispatch_floating(c_.dtype(), [&](auto t) {
+    store_rows(c_scratch_, c_.data<decltype(t)>() + begin, problem_.n, m_.size_of(i), n_.size_of(j), problem_.accumulate);
+  });
+}
+
+}  // namespace minim::onednn
