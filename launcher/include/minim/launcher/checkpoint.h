@@ -19,7 +19,7 @@ struct CheckpointExtra {
 };
 
 struct CheckpointOptions {
-  int keep = 2;  ///< complete checkpoints that are left in place; older ones are removed after a save
+  int keep = 2;  ///< checkpoints that are left in place, at least 1; older ones are removed after a save
 };
 
 /// Checkpoints of a run: directories `checkpoints/step-00000120` with one safetensors shard per writing rank (logical parameter
@@ -34,7 +34,9 @@ class CheckpointStore {
 
   /// Loads the newest checkpoint that is complete and undamaged. Collective. Damaged ones are passed over; `refused` gets a sentence
   /// on each that names the file and what is wrong with it. Empty when there is none at all.
-  /// Throws DataError when there are checkpoints and none is sound, InvalidArgument when the model does not match (names the tensor).
+  /// Throws DataError when there are checkpoints and none is sound; InvalidArgument, before anything is changed, when they are not of
+  /// this run's model (names the tensor), update rule or seed. Precisions may differ: the weights are the FP32 master weights where
+  /// there are some. The loss scale goes on only where precision and mode are the same and dynamic; else it starts afresh.
   std::optional<CheckpointExtra> load_newest(Trainer& trainer, std::vector<std::string>& refused);
 
  private:
@@ -65,10 +67,12 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& directory);
 /// Elements of a tensor of a checkpoint, FP32, logical order; states are averaged over the ranks.
 std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std::string& name);
 
-/// Sets weights and committed states of a model (placed in memory) from a checkpoint, for evaluation without an optimizer.
+/// Sets weights and states of a model (placed in memory) from a checkpoint, for evaluation without an optimizer. Throws
+/// InvalidArgument that names the tensor where the model is another.
 void load_weights(const CheckpointInfo& info, Model& model);
 
-/// Writes the weights and states of a checkpoint as one safetensors file: `dtype` fp16 or fp32, logical shapes, plain names.
+/// Writes the weights and states of a checkpoint as one safetensors file: `dtype` fp16 or fp32, logical shapes, plain names. The file
+/// appears under its name when it is complete. Throws NumericError that names the tensor where a value does not fit into FP16.
 void export_safetensors(const CheckpointInfo& info, const std::filesystem::path& file, DType dtype);
 
 }  // namespace minim

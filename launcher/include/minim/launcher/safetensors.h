@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "minim/runtime/tensor.h"
@@ -22,7 +22,8 @@ struct SafetensorsEntry {
 };
 
 /// Writes tensors one after another, so that none but the current one has to be in memory. The file is complete after `close`.
-/// Format: 8 bytes header size, JSON header, data. Throws DataError that names the file on any I/O failure.
+/// Format: 8 bytes header size, JSON header, data (https://huggingface.co/docs/safetensors). Throws DataError that names the file
+/// and gives the system's reason on any I/O failure, InvalidArgument for names given twice and for other tensors than declared.
 class SafetensorsWriter {
  public:
   struct Declaration {
@@ -30,7 +31,8 @@ class SafetensorsWriter {
     DType dtype;
     Shape shape;
   };
-  SafetensorsWriter(std::filesystem::path file, const std::vector<Declaration>& tensors, const std::map<std::string, std::string>& metadata);
+  SafetensorsWriter(std::filesystem::path file, std::vector<Declaration> tensors,
+                    const std::map<std::string, std::string>& metadata);
   ~SafetensorsWriter();
   /// The next tensor, in the order of declaration.
   void write(ConstTensorView data);
@@ -42,15 +44,17 @@ class SafetensorsWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Reads the header, checking everything that it claims against the file's size. Throws DataError with file and offset.
+/// Reads the header, checking everything that it claims against the file's size: the tensors fill the data exactly, without gaps or
+/// overlaps. Throws DataError with file and offset; allocates no more than the file's size warrants.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(std::filesystem::path file);
+  /// In the order of their data.
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const SafetensorsEntry* find(const std::string& name) const;
-  /// Copies a tensor's bytes into `out`, of the entry's type and element count.
-  void read(const SafetensorsEntry& entry, TensorView out) const;
+  /// Copies elements [begin, begin + out.elements()) of a tensor into `out`, which has the entry's type.
+  void read(const SafetensorsEntry& entry, TensorView out, std::int64_t begin = 0) const;
 
  private:
   std::filesystem::path file_;

@@ -1,0 +1,153 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "checkpoint_collective.h"
+#include "checkpoint_layout.h"
+#include "checkpoint_reader.h"
+
+namespace minim {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Rank 0's list of steps, newest first, on all ranks. Collective.
+std::vector<std::int64_t> shared_candidates(Communicator& communicator, const CheckpointLayout& layout) {
+  std::vector<std::int64_t> steps;
+  on_root(communicator, [&] { steps = layout.steps(); });
+  auto count = static_cast<std::int64_t>(steps.size());
+  communicator.broadcast(TensorView(&count, DType::int64, Shape{1}), 0, {.label = "number of checkpoints", .after = {}}).wait();
+  steps.resize(static_cast<std::size_t>(count));
+  communicator.broadcast(TensorView(steps.data(), DType::int64, Shape{count}), 0, {.label = "checkpoints", .after = {}}).wait();
+  std::reverse(steps.begin(), steps.end());
+  return steps;
+}
+
+/// Reads the manifest on rank 0 and checks all files, a share on each rank. Collective. Returns the manifest, or nothing and what is
+/// wrong, the same on all ranks.
+std::optional<Manifest> verify(Communicator& communicator, const fs::path& directory, std::string& refusal) {
+  const fs::path path = directory / kManifestName;
+  Attempt attempt;
+  std::string text;
+  std::optional<Manifest> manifest;
+  if (communicator.rank() == 0) {
+    attempt([&] {
+      text = read_text(path);
+      manifest = parse_manifest(text, path);
+    });
+  }
+  refusal = broadcast_text(communicator, attempt.error().text, 0);
+  if (!refusal.empty()) return {};
+  text = broadcast_text(communicator, std::move(text), 0);
+  if (communicator.rank() != 0) attempt([&] { manifest = parse_manifest(text, path); });
+  attempt([&] {
+    for (std::size_t i = 0; i < manifest->files.size(); ++i) {
+      if (static_cast<int>(i) % communicator.size() == communicator.rank()) verify_file(directory, manifest->files[i]);
+    }
+  });
+  refusal = first_text(communicator, attempt.error().text);
+  if (!refusal.empty()) return {};
+  return manifest;
+}
+
+bool is_weights(const std::string& array) { return array == "master" || array == "weight"; }
+
+const ManifestTensor* find(const CheckpointReader& reader, const std::string& array, const Parameter& parameter) {
+  return is_weights(array) ? reader.find_weights(parameter.name) : reader.find_array(array + ":" + parameter.name);
+}
+
+/// Throws InvalidArgument unless the checkpoint is one of this model, with this rule and seed. Changes nothing; the same on all ranks.
+void check_match(const CheckpointReader& reader, Trainer& trainer) {
+  const Manifest& manifest = reader.manifest();
+  const auto refuse = [&reader](const std::string& text) { throw InvalidArgument(fmt::format("{}: {}", reader.directory().string(), text)); };
+  if (static_cast<int>(manifest.phases.size()) != trainer.phases()) {
+    refuse(fmt::format("has {} phases, the trainer has {}", manifest.phases.size(), trainer.phases()));
+  }
+  if (manifest.seed != trainer.options().seed) {
+    refuse(fmt::format("was made with seed {}, this run has {}: the samples would be others", manifest.seed, trainer.options().seed));
+  }
+  std::set<std::string> used;
+  for (int phase = 0; phase < trainer.phases(); ++phase) {
+    ShardedOptimizer& optimizer = trainer.optimizer(phase);
+    const auto rule = name(optimizer.config().rule);
+    const auto& saved_rule = manifest.phases[static_cast<std::size_t>(phase)].rule;
+    if (saved_rule != rule) refuse(fmt::format("was trained with {}, this run has {}", saved_rule, rule));
+    for (const std::string& array : optimizer.array_names()) {
+      for (const Parameter* parameter : optimizer.parameters()) {
+        const ManifestTensor* tensor = find(reader, array, *parameter);
+        reader.check_match(tensor, array + ":" + parameter->name, parameter->shape);
+        used.insert(tensor->name);
+      }
+    }
+  }
+  for (const auto& tensor : manifest.arrays) {
+    if (!used.contains(tensor.name)) {
+      refuse(fmt::format("holds \"{}\" of shape {}, which this run's model and update rule do not have", tensor.name, tensor.shape.to_string()));
+    }
+  }
+  reader.check_states(trainer.model());
+}
+
+/// The saved state as this run goes on with it.
+StepState resumed_state(const ManifestPhase& saved, const std::string& saved_precision, Trainer& trainer, int phase) {
+  StepState state = saved.state;
+  state.stop = 0;  // the run that was asked to stop has stopped
+  const LossScaleConfig& config = trainer.optimizer(phase).config().loss_scale;
+  const bool goes_on = saved_precision == name(trainer.options().precision) && config.mode == LossScaleMode::dynamic &&
+                       saved.loss_scale_mode == name(config.mode);
+  if (goes_on) {
+    state.loss_scale = std::clamp(state.loss_scale, config.minimum, config.maximum);
+    return state;
+  }
+  state.loss_scale = trainer.optimizer(phase).state().loss_scale;
+  state.good_steps = state.consecutive_skips = state.probing = 0;
+  return state;
+}
+
+void restore(CheckpointReader& reader, Trainer& trainer) {
+  trainer.stream().synchronize();
+  for (int phase = 0; phase < trainer.phases(); ++phase) {
+    ShardedOptimizer& optimizer = trainer.optimizer(phase);
+    for (const std::string& array : optimizer.array_names()) {
+      for (const Parameter* parameter : optimizer.parameters()) {
+        optimizer.set_array(array, *parameter, reader.array(*find(reader, array, *parameter)));
+      }
+    }
+    const Manifest& manifest = reader.manifest();
+    optimizer.set_state(resumed_state(manifest.phases[static_cast<std::size_t>(phase)], manifest.precision, trainer, phase));
+  }
+  const Communicator& communicator = trainer.communicator();
+  const bool same_world = reader.manifest().world_size == communicator.size();
+  for (const auto& state : trainer.model().states()) {
+    const ManifestTensor& tensor = *reader.find_state(state->name);
+    set_state_values(*state, same_world ? reader.state(tensor, communicator.rank()) : reader.mean_state(tensor));
+  }
+}
+
+}  // namespace
+
+std::optional<CheckpointExtra> CheckpointStore::load_newest(Trainer& trainer, std::vector<std::string>& refused) {
+  Communicator& communicator = trainer.communicator();
+  const CheckpointLayout layout(run_);
+  const auto candidates = shared_candidates(communicator, layout);
+  for (const std::int64_t step : candidates) {
+    std::string refusal;
+    auto manifest = verify(communicator, layout.final_name(step), refusal);
+    if (!manifest) {
+      refused.push_back(std::move(refusal));
+      continue;
+    }
+    CheckpointReader reader(layout.final_name(step), std::move(*manifest));
+    check_match(reader, trainer);
+    Attempt attempt;
+    attempt([&] { restore(reader, trainer); });
+    agree_on_errors(communicator, attempt.error());
+    return reader.manifest().extra;
+  }
+  if (candidates.empty()) return {};
+  throw DataError(fmt::format("{}: none of {} checkpoints can be used; the newest: {}", layout.root().string(), candidates.size(),
+                              refused[refused.size() - candidates.size()]));
+}
+
+}  // namespace minim
