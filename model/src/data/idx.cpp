@@ -165,12 +165,13 @@ std::vector<std::uint8_t> read_labels(const fs::path& path, const Images& images
 }
 
 fs::path find_file(const fs::path& directory, const std::string& name, const std::string& purpose) {
-  if (!fs::is_directory(directory)) {
+  std::error_code ignored;  // what cannot be looked at is not there
+  if (!fs::is_directory(directory, ignored)) {
     throw DataError(fmt::format("{}: no such directory; wanted one with {} or {}.gz ({})", directory.string(), name, name, purpose));
   }
   for (const char* suffix : {"", ".gz"}) {
     auto path = directory / (name + suffix);
-    if (fs::exists(path)) return path;
+    if (fs::exists(path, ignored)) return path;
   }
   throw DataError(fmt::format("{}: has neither {} nor {}.gz ({})", directory.string(), name, name, purpose));
 }
