@@ -1,0 +1,193 @@
+#include "command/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <set>
+#include <type_traits>
+
+#include "command/run_options.h"
+#include "command/toml.h"
+#include "minim/runtime/error.h"
+
+namespace minim::command {
+namespace {
+
+constexpr const char* kVersion = "minim 0.1.0";
+constexpr const char* kExitCodes =
+    "Exit codes: 0 finished, 1 other errors, 2 bad options or files, 3 gradients stay non-finite, 4 a rank failed or was silent,\n"
+    "75 stopped by SIGTERM, SIGUSR1 or the end of the allocation and saved: continue with --resume.";
+
+template <class T>
+const char* type_name() {
+  if constexpr (std::is_same_v<T, bool>) return "on|off";
+  else if constexpr (std::is_floating_point_v<T>) return "NUMBER";
+  else if constexpr (std::is_integral_v<T>) return "INTEGER";
+  else return "TEXT";
+}
+
+std::string joined(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, "|")); }
+
+/// Refuses what is not among `choices`, in one line that lists them.
+CLI::Validator one_of(const std::vector<std::string>& choices) {
+  return CLI::Validator(
+      [choices](std::string& text) {
+        const bool known = std::find(choices.begin(), choices.end(), text) != choices.end();
+        return known ? std::string() : fmt::format("\"{}\" is not one of {}", text, joined(choices));
+      },
+      "");
+}
+
+template <class T>
+void add_option(CLI::App& app, const OptionInfo& info, T& value) {
+  CLI::Option* option = app.add_option(fmt::format("--{}", info.name), value, info.help);
+  option->group(info.group)->take_last()->type_name(info.choices.empty() ? type_name<T>() : joined(info.choices));
+  if (!info.choices.empty()) option->check(one_of(info.choices));
+  if constexpr (std::is_same_v<T, bool>) option->default_str(value ? "on" : "off");
+  // Where 0 or nothing stands for a choice of ours, the help text says which.
+  else if (std::string_view(info.help).find("[default") == std::string_view::npos) option->capture_default_str();
+}
+
+void add_run_options(CLI::App& app, RunConfig& config, const std::set<std::string>& left_out_groups) {
+  visit_options(config, [&](const OptionInfo& info, auto& value) {
+    if (!left_out_groups.contains(info.group)) add_option(app, info, value);
+  });
+}
+
+struct Parser {
+  CLI::App app{"Trains neural networks in mixed precision over MPI ranks: mpirun -np 2 minim train", "minim"};
+  CLI::App* train = app.add_subcommand("train", "Train a network; start it with mpirun or srun");
+  CLI::App* eval = app.add_subcommand("eval", "Evaluate the newest checkpoint of a run");
+  CLI::App* plan = app.add_subcommand("plan", "Print memory, FLOPs and traffic of a step; runs nothing");
+  CLI::App* doctor = app.add_subcommand("doctor", "Report ranks, binding, threads, libraries and devices; also under mpirun");
+  CLI::App* export_weights = app.add_subcommand("export", "Write a run's newest weights as one safetensors file");
+  CLI::App* inspect = app.add_subcommand("inspect", "Print the checkpoints of a run");
+
+  Request request;
+  std::string config_file;
+
+  explicit Parser(const RunConfig& base) {
+    request.config = base;
+    app.require_subcommand(1);
+    app.set_version_flag("--version", kVersion);
+    app.footer(kExitCodes);
+    app.get_formatter()->column_width(34);
+    add_train();
+    add_eval();
+    add_plan();
+    add_files();
+  }
+
+  void add_config(CLI::App& command) {
+    command.add_option("--config", config_file, "TOML file with options as keys; the command line overrides it")
+        ->group(groups::kOutput)->type_name("FILE");
+  }
+  void add_train() {
+    train->footer(kExitCodes);
+    add_run_options(*train, request.config, {});
+    train->add_flag("--resume", request.resume, "Continue the run in --output from its newest sound checkpoint")->group(groups::kOutput);
+    add_config(*train);
+  }
+  void add_eval() {
+    eval->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
+    visit_options(request.config, [&](const OptionInfo& info, auto& value) {
+      static const std::set<std::string> wanted = {"dataset", "data", "batch", "samples", "deadline", "device", "threads"};
+      if (wanted.contains(info.name)) add_option(*eval, info, value);
+    });
+  }
+  void add_plan() {
+    plan->add_option("--ranks", request.ranks, "Number of ranks")->capture_default_str()->check(CLI::Range(1, 1 << 20))->type_name("INTEGER");
+    plan->add_flag("--operations", request.operations, "List every kernel with its cost and the set it comes from");
+    add_run_options(*plan, request.config, {groups::kOutput, groups::kHidden});
+    add_config(*plan);
+  }
+  void add_files() {
+    export_weights->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
+    export_weights->add_option("file", request.file, "File to write")->required()->type_name("FILE");
+    export_weights->add_option("--dtype", request.dtype, "Type of the weights")
+        ->capture_default_str()->check(one_of({"fp16", "fp32"}))->type_name("fp16|fp32");
+    inspect->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
+  }
+
+  Action action() const {
+    if (eval->parsed()) return Action::eval;
+    if (plan->parsed()) return Action::plan;
+    if (doctor->parsed()) return Action::doctor;
+    if (export_weights->parsed()) return Action::export_weights;
+    if (inspect->parsed()) return Action::inspect;
+    return Action::train;
+  }
+
+  void parse(const std::vector<std::string>& arguments) {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 wants them from last to first
+    request.action = action();
+    request.arguments = arguments;
+  }
+};
+
+std::string command_of(const std::vector<std::string>& arguments) {
+  const bool named = !arguments.empty() && arguments.front().find('-') != 0;
+  return named ? " " + arguments.front() : "";
+}
+
+[[noreturn]] void rethrow(const Parser& parser, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+    std::ostringstream text, ignored;
+    parser.app.exit(error, text, ignored);
+    throw NothingToRun(text.str(), false);
+  }
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
+  throw NothingToRun(fmt::format("{} (see minim{} --help)", text, command_of(arguments)), true);
+}
+
+RunConfig apply_entry(const RunConfig& base, const TomlEntry& entry, const std::filesystem::path& file) {
+  const std::string where = fmt::format("{}:{}", file.string(), entry.line);
+  RunConfig result = base;
+  CLI::App app;
+  add_run_options(app, result, {});
+  const CLI::Option* option = app.get_option_no_throw("--" + entry.key);
+  if (option == nullptr || entry.key == "help") throw DataError(fmt::format("{}: unknown option \"{}\"", where, entry.key));
+  try {
+    app.parse(std::vector<std::string>{fmt::format("--{}={}", entry.key, entry.value)});
+  } catch (const CLI::ParseError& error) {
+    throw DataError(fmt::format("{}: {}", where, error.what()));
+  }
+  return result;
+}
+
+RunConfig apply_entries(RunConfig base, const std::vector<TomlEntry>& entries, const std::filesystem::path& file) {
+  for (const TomlEntry& entry : entries) base = apply_entry(base, entry, file);
+  return base;
+}
+
+}  // namespace
+
+RunConfig apply_file(RunConfig base, const std::filesystem::path& file) {
+  return apply_entries(std::move(base), read_toml(file), file);
+}
+
+RunConfig apply_toml(RunConfig base, std::string_view text, const std::filesystem::path& file) {
+  return apply_entries(std::move(base), parse_toml(text, file), file);
+}
+
+RunConfig apply_arguments(RunConfig base, const Request& request) {
+  Parser parser(base);
+  parser.parse(request.arguments);
+  return parser.request.config;
+}
+
+Request parse_command_line(const std::vector<std::string>& arguments) {
+  Parser parser{RunConfig{}};
+  try {
+    parser.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    rethrow(parser, error, arguments);
+  }
+  Request request = parser.request;
+  if (!parser.config_file.empty()) request.config = apply_arguments(apply_file(RunConfig{}, parser.config_file), request);
+  return request;
+}
+
+}  // namespace minim::command

@@ -1,0 +1,89 @@
+#include "command/experiment.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "command/environment.h"
+#include "minim/launcher/shared_error.h"
+
+namespace minim::command {
+namespace {
+
+constexpr std::uint64_t kSyntheticSeed = 1;  // the data stay the same when --seed changes
+
+void copy_bytes(TensorView to, ConstTensorView from, const char* input) {
+  if (to.dtype() != from.dtype() || to.elements() != from.elements()) {
+    throw InvalidArgument(fmt::format("input \"{}\" of the plan is {} {}, the batch has {} {}", input, name(to.dtype()),
+                                      to.shape().to_string(), name(from.dtype()), from.shape().to_string()));
+  }
+  std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.size_bytes()));
+}
+
+bool describes_synthetic_data(const RunConfig& config) {
+  return config.image_size != 0 || config.channels != 0 || config.classes != 0 || config.samples != 0;
+}
+
+}  // namespace
+
+Network::Network(const RunConfig& config, const ImageTask& task) {
+  const ZooOptions options{.width = config.width, .label_smoothing = config.label_smoothing};
+  build_classifier(training, config.model, task, options);
+  build_classifier(evaluation, config.model, task, {.width = config.width});
+}
+
+std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
+  if (config.dataset != "synthetic") {
+    if (describes_synthetic_data(config)) {
+      throw InvalidArgument(fmt::format("--image-size, --channels, --classes and --samples describe synthetic data; {} brings its own",
+                                        config.dataset));
+    }
+    return open_dataset(config.dataset, config.data, split);
+  }
+  const std::int64_t samples = config.samples > 0 ? config.samples : kSyntheticSamples;
+  const std::int64_t size = split == Split::train ? samples : std::max<std::int64_t>(1, samples / 4);
+  return make_synthetic(image_task(config), size, kSyntheticSeed, split);
+}
+
+std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice) {
+  if (config.device == "cuda") throw InvalidArgument("--device cuda: this build of minim has no CUDA backend; use --device cpu");
+  if (config.device == "auto" && has_nvidia_device()) {
+    notice = "an NVIDIA device is present but this build of minim has no CUDA backend: computing on the CPU";
+  }
+  return make_cpu_backend(threads);
+}
+
+void fill_inputs(Plan& plan, const Batch& batch, std::int64_t attempted_step) {
+  if (!batch.error.empty()) throw DataError(batch.error);
+  copy_bytes(plan.input("images"), batch.images, "images");
+  copy_bytes(plan.input("labels"), batch.labels, "labels");
+  plan.input("valid_samples").data<std::int32_t>()[0] = batch.valid_samples;
+  if (plan.has_input("sample_ids")) copy_bytes(plan.input("sample_ids"), batch.sample_ids, "sample_ids");
+  if (plan.has_input("attempted_step")) plan.input("attempted_step").data<std::int64_t>()[0] = attempted_step;
+}
+
+void run_guarded(Communicator& communicator, const std::function<void()>& part) {
+  RankError error;
+  try {
+    part();
+  } catch (const CommError&) {
+    throw;
+  } catch (...) {
+    error = RankError::current();
+  }
+  agree_on_errors(communicator, error);
+}
+
+std::int64_t broadcast_number(Communicator& communicator, std::int64_t value) {
+  communicator.broadcast(TensorView(&value, DType::int64, Shape{1}), 0, {.label = "set-up", .after = {}}).wait();
+  return value;
+}
+
+std::string broadcast_text(Communicator& communicator, std::string text) {
+  text.resize(static_cast<std::size_t>(broadcast_number(communicator, static_cast<std::int64_t>(text.size()))));
+  const TensorView bytes(text.data(), DType::uint8, Shape{static_cast<std::int64_t>(text.size())});
+  communicator.broadcast(bytes, 0, {.label = "set-up", .after = {}}).wait();
+  return text;
+}
+
+}  // namespace minim::command

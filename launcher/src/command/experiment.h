@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "command/run_config.h"
+#include "minim/comm/communicator.h"
+#include "minim/model/data/loader.h"
+#include "minim/model/plan.h"
+
+namespace minim::command {
+
+/// A network with its training and evaluation graphs.
+struct Network {
+  Model model;
+  Graph training{model, Graph::Mode::training};
+  Graph evaluation{model, Graph::Mode::evaluation};
+
+  Network(const RunConfig& config, const ImageTask& task);
+};
+
+struct Datasets {
+  std::unique_ptr<Dataset> train, test;
+};
+
+/// Opens the data set that the configuration names. Throws InvalidArgument and DataError.
+std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split);
+
+/// The backend for --device; `notice` is set to a sentence where the choice needs one. Throws InvalidArgument.
+std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice);
+
+/// Copies a batch into a plan's inputs; `attempted_step` for plans that draw random numbers. Throws DataError for a bad batch.
+void fill_inputs(Plan& plan, const Batch& batch, std::int64_t attempted_step);
+
+/// Runs `part`, which may fail on this rank alone; then all ranks learn of it and throw the first failing rank's error. Collective.
+void run_guarded(Communicator& communicator, const std::function<void()>& part);
+
+/// Rank 0's text on all ranks. Collective.
+std::string broadcast_text(Communicator& communicator, std::string text);
+/// Rank 0's number on all ranks. Collective.
+std::int64_t broadcast_number(Communicator& communicator, std::int64_t value);
+
+}  // namespace minim::command

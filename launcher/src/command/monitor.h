@@ -1,0 +1,54 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "command/metrics.h"
+#include "command/progress.h"
+#include "command/run_directory.h"
+#include "command/run_length.h"
+#include "minim/runtime/memory.h"
+
+namespace minim::command {
+
+/// What rank 0 shows and records of a run: display, metrics.jsonl, and the table at the end.
+class Monitor {
+ public:
+  /// Throws DataError when metrics.jsonl cannot be opened.
+  Monitor(const RunConfig& config, const RunLength& length, const RunDirectory& directory, ProgressStyle style);
+
+  void message(const std::string& text) { progress_.message(text); }
+  /// After every step. `step_seconds`: how long it took.
+  void step(const StepState& state, const std::string& first_bad_tensor, double step_seconds);
+  void evaluation(const StepState& state, const EvaluationResult& result);
+  /// Before a checkpoint: it must not be newer than the records.
+  void synchronize() { metrics_.synchronize(); }
+  /// The table at the end of a run.
+  void summary(const StepState& state, const MemoryAccount& memory, int ranks);
+
+ private:
+  struct Sums {
+    double loss = 0, weight = 0, correct = 0;
+  };
+  void report_scale(const StepState& state, const std::string& first_bad_tensor);
+  void add_to_epoch(const StepState& state);
+  double elapsed_seconds() const;
+  std::int64_t epoch_of(std::int64_t step) const;
+
+  const RunConfig config_;
+  const RunLength length_;
+  const RunDirectory directory_;
+  Metrics metrics_;
+  Progress progress_;
+  RateMeter rate_;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point logged_at_;
+  std::int64_t logged_step_;
+  std::int64_t steps_ = 0;         ///< of this process
+  double training_seconds_ = 0;    ///< inside steps
+  Sums epoch_, last_epoch_;        ///< over the applied steps
+  std::optional<EvaluationResult> evaluation_;
+};
+
+}  // namespace minim::command

@@ -1,0 +1,45 @@
+#include "command/mpi_session.h"
+
+#include "minim/comm/mpi.h"
+
+namespace minim::command {
+
+MpiSession::MpiSession() {
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &thread_level_);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  MPI_Comm node = MPI_COMM_NULL;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_size(node, &local_size_);
+  MPI_Comm_free(&node);
+}
+
+MpiSession::~MpiSession() {
+  communicator_.reset();
+  MPI_Finalize();
+}
+
+Communicator& MpiSession::open(double deadline_seconds, int ranks_per_node) {
+  const auto deadline = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(deadline_seconds));
+  communicator_ = make_mpi_communicator(MPI_COMM_WORLD, {.deadline = deadline, .ranks_per_node = ranks_per_node});
+  return *communicator_;
+}
+
+std::string MpiSession::library_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(text, &length);  // needs no MPI_Init
+  const std::string version(text, static_cast<std::size_t>(length));
+  return version.substr(0, version.find(','));
+}
+
+const char* MpiSession::thread_level() const {
+  switch (thread_level_) {
+    case MPI_THREAD_SINGLE: return "MPI_THREAD_SINGLE";
+    case MPI_THREAD_FUNNELED: return "MPI_THREAD_FUNNELED";
+    case MPI_THREAD_SERIALIZED: return "MPI_THREAD_SERIALIZED";
+    default: return "MPI_THREAD_MULTIPLE";
+  }
+}
+
+}  // namespace minim::command

@@ -1,0 +1,54 @@
+#include "command/run_directory.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "minim/runtime/error.h"
+
+namespace minim::command {
+
+namespace fs = std::filesystem;
+
+fs::path RunDirectory::choose(const RunConfig& config, std::chrono::system_clock::time_point now) {
+  if (!config.output.empty()) return config.output;
+  const std::time_t time = std::chrono::system_clock::to_time_t(now);
+  return fs::path("runs") / fmt::format("{}-{}-{:%Y%m%d-%H%M%S}", config.model, config.dataset, fmt::localtime(time));
+}
+
+void RunDirectory::create() const {
+  for (const fs::path& result : {config_file(), metrics_file(), path_ / "checkpoints"}) {
+    if (!fs::exists(result)) continue;
+    throw InvalidArgument(fmt::format("{} holds the results of a run: continue it with --resume, or choose another --output", path_.string()));
+  }
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) throw DataError(fmt::format("{}: cannot make the directory: {}", path_.string(), error.message()));
+}
+
+void RunDirectory::require_run() const {
+  if (fs::exists(config_file())) return;
+  throw InvalidArgument(fmt::format("{} is not the directory of a run: it has no config.toml", path_.string()));
+}
+
+void RunDirectory::write_config(const std::string& toml) const {
+  const fs::path temporary = config_file().string() + ".new";
+  std::ofstream stream(temporary, std::ios::binary);
+  stream << toml;
+  stream.close();
+  std::error_code error;
+  if (stream) fs::rename(temporary, config_file(), error);
+  if (!stream || error) throw DataError(fmt::format("{}: cannot write the file", config_file().string()));
+}
+
+std::string RunDirectory::read_config() const {
+  std::ifstream stream(config_file(), std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  if (!stream || !text) throw DataError(fmt::format("{}: cannot read the file, or it is empty", config_file().string()));
+  return text.str();
+}
+
+}  // namespace minim::command

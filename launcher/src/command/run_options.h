@@ -1,0 +1,95 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "command/run_config.h"
+
+namespace minim::command {
+
+/// What an option has a say in; decides what a resumed run may change.
+enum class Effect : std::uint8_t {
+  numbers,  ///< changes what the run computes
+  batch,    ///< as numbers, but free when the number of ranks has changed, so that the global batch can be kept
+  length,   ///< where the run ends; changes the numbers only through the schedule
+  manner,   ///< how it runs, not what it computes
+  place,    ///< where results go; no part of the saved configuration
+};
+
+struct OptionInfo {
+  const char* name;
+  const char* group;
+  const char* help;
+  Effect effect = Effect::numbers;
+  std::vector<std::string> choices = {};
+};
+
+namespace groups {
+inline constexpr const char* kNetwork = "Network and data";
+inline constexpr const char* kLength = "Batch and length";
+inline constexpr const char* kPrecision = "Precision";
+inline constexpr const char* kOptimizer = "Optimizer";
+inline constexpr const char* kRanks = "Ranks and device";
+inline constexpr const char* kOutput = "Results and progress";
+inline constexpr const char* kHidden = "";
+}  // namespace groups
+
+/// Calls `visit(OptionInfo, member)` for every option, in the order of the help. The one table of options, which the command line,
+/// the configuration file and the rules for resuming read.
+template <class Config, class Visitor>
+void visit_options(Config& c, Visitor&& visit) {
+  using namespace groups;
+  using enum Effect;
+  visit(OptionInfo{"model", kNetwork, "Network", numbers, zoo_names()}, c.model);
+  visit(OptionInfo{"width", kNetwork, "Channels of a ResNet's first stage"}, c.width);
+  visit(OptionInfo{"label-smoothing", kNetwork, "Probability mass spread over all classes, 0 to 1"}, c.label_smoothing);
+  visit(OptionInfo{"dataset", kNetwork, "Data set", numbers, {"fashion-mnist", "mnist", "synthetic"}}, c.dataset);
+  visit(OptionInfo{"data", kNetwork, "Directory of the data set's files [default: where Debian installs them]", manner}, c.data);
+  visit(OptionInfo{"image-size", kNetwork, "Height and width of synthetic images [default: 28]"}, c.image_size);
+  visit(OptionInfo{"channels", kNetwork, "Channels of synthetic images [default: 1, above 28 pixels 3]"}, c.channels);
+  visit(OptionInfo{"classes", kNetwork, "Classes of synthetic images [default: 10]"}, c.classes);
+  visit(OptionInfo{"samples", kNetwork, "Number of synthetic training images [default: 4096]; a quarter as many for testing"}, c.samples);
+  visit(OptionInfo{"seed", kNetwork, "Seed of weights, order of samples and dropout"}, c.seed);
+
+  visit(OptionInfo{"batch", kLength, "Samples per rank and micro-batch", batch}, c.batch);
+  visit(OptionInfo{"accumulate", kLength, "Micro-batches per step", batch}, c.accumulate);
+  visit(OptionInfo{"epochs", kLength, "Passes over the training data", length}, c.epochs);
+  visit(OptionInfo{"steps", kLength, "Steps of the run, instead of --epochs", length}, c.steps);
+
+  visit(OptionInfo{"precision", kPrecision, "fp16 is mixed without FP32 master weights", numbers, {"fp32", "mixed", "fp16", "bf16"}},
+        c.precision);
+  visit(OptionInfo{"loss-scale", kPrecision, "dynamic, off, or a power of two [default: dynamic where gradients are FP16, else off]"},
+        c.loss_scale);
+  visit(OptionInfo{"loss-scale-initial", kPrecision, "First dynamic scale, a power of two"}, c.loss_scale_initial);
+  visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"}, c.loss_scale_interval);
+
+  visit(OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam"}}, c.optimizer);
+  visit(OptionInfo{"lr", kOptimizer, "Learning rate of the global batch [default: sgd 0.05, adam 0.001]"}, c.lr);
+  visit(OptionInfo{"momentum", kOptimizer, "Momentum of sgd"}, c.momentum);
+  visit(OptionInfo{"weight-decay", kOptimizer, "Weight decay, of all but normalisation and bias"}, c.weight_decay);
+  visit(OptionInfo{"schedule", kOptimizer, "Learning rate over the run", numbers, {"constant", "step", "cosine"}}, c.schedule);
+  visit(OptionInfo{"warmup", kOptimizer, "Steps over which the rate rises to --lr"}, c.warmup);
+  visit(OptionInfo{"milestones", kOptimizer, "Fractions of the run at which --schedule step multiplies the rate by --gamma"}, c.milestones);
+  visit(OptionInfo{"gamma", kOptimizer, "Factor at each milestone"}, c.gamma);
+  visit(OptionInfo{"clip", kOptimizer, "Largest norm of the global gradient; 0: no clipping"}, c.clip);
+
+  visit(OptionInfo{"grad-sync", kRanks, "How gradients are added", numbers, {"all-reduce", "reduce-scatter", "fp32-accumulate"}},
+        c.grad_sync);
+  visit(OptionInfo{"shard", kRanks, "Spread master weights and moments over the ranks"}, c.shard);
+  visit(OptionInfo{"bucket-mb", kRanks, "Gradients are reduced in messages of about so many MiB"}, c.bucket_mb);
+  visit(OptionInfo{"deadline", kRanks, "Seconds that a collective waits for a silent rank", manner}, c.deadline);
+  visit(OptionInfo{"device", kRanks, "Where to compute", manner, {"auto", "cpu", "cuda"}}, c.device);
+  visit(OptionInfo{"threads", kRanks, "Threads of a rank; 0: its share of the node's cores", manner}, c.threads);
+  visit(OptionInfo{"data-threads", kRanks, "Threads of a rank that read ahead", manner}, c.data_threads);
+  visit(OptionInfo{"ranks-per-node", kHidden, "Test hook: pretend nodes of so many ranks"}, c.ranks_per_node);
+
+  visit(OptionInfo{"output", kOutput, "Directory of the results [default: runs/MODEL-DATASET-TIME]", place}, c.output);
+  visit(OptionInfo{"eval-every", kOutput, "Evaluate after every so many epochs; 0: at the end only", manner}, c.eval_every);
+  visit(OptionInfo{"checkpoint-every", kOutput, "Save after every so many steps; 0: after every epoch", manner}, c.checkpoint_every);
+  visit(OptionInfo{"keep", kOutput, "Checkpoints that are kept", manner}, c.keep);
+  visit(OptionInfo{"log-every", kOutput, "Steps between records in metrics.jsonl and lines of plain output", manner}, c.log_every);
+  visit(OptionInfo{"save-before", kOutput, "Save and leave so many seconds before a Slurm allocation ends", manner}, c.save_before);
+  visit(OptionInfo{"progress", kOutput, "Display", manner, {"auto", "bar", "plain", "none"}}, c.progress);
+}
+
+}  // namespace minim::command

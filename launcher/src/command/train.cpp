@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <ranges>
+#include <thread>
+
+#include "command/commands.h"
+#include "command/environment.h"
+#include "command/training_run.h"
+
+namespace minim::command {
+namespace {
+
+/// What rank 0 finds in the run's directory.
+RunStart find_start(const RunDirectory& directory) {
+  for (const auto& path : std::views::reverse(list_checkpoints(directory.path()))) {
+    try {
+      const CheckpointInfo info = read_checkpoint_info(path);
+      return {.resumed = true, .step = info.step, .position = info.data_position, .world_size = info.world_size};
+    } catch (const DataError&) {
+      // Loading passes it over as well, and says so. Where none is sound, loading fails.
+    }
+  }
+  return {.resumed = !list_checkpoints(directory.path()).empty()};
+}
+
+RunStart agreed_start(Communicator& communicator, const RunDirectory& directory) {
+  RunStart start;
+  run_guarded(communicator, [&] {
+    if (communicator.rank() == 0) start = find_start(directory);
+  });
+  start.resumed = broadcast_number(communicator, start.resumed ? 1 : 0) != 0;
+  start.step = broadcast_number(communicator, start.step);
+  start.position = broadcast_number(communicator, start.position);
+  start.world_size = broadcast_number(communicator, start.world_size);
+  return start;
+}
+
+void resume_run(const Request& request, Communicator& communicator, RunSettings& settings) {
+  std::string toml;
+  run_guarded(communicator, [&] {
+    if (request.config.output.empty()) throw InvalidArgument("--resume wants the run's directory as --output");
+    if (communicator.rank() != 0) return;
+    settings.directory.require_run();
+    toml = settings.directory.read_config();
+  });
+  toml = broadcast_text(communicator, toml);
+  settings.start = agreed_start(communicator, settings.directory);
+  run_guarded(communicator, [&] {
+    const RunConfig before = apply_toml(RunConfig{}, toml, settings.directory.config_file());
+    settings.config = resolve(apply_arguments(before, request));
+    settings.config.output = request.config.output;
+    const std::string conflict = resume_conflict(before, settings.config, settings.start.world_size == communicator.size());
+    if (!conflict.empty()) throw InvalidArgument(conflict);
+    if (communicator.rank() == 0) settings.directory.write_config(to_toml(settings.config));
+  });
+}
+
+void start_run(const Request& request, Communicator& communicator, RunSettings& settings) {
+  run_guarded(communicator, [&] {
+    settings.config = resolve(request.config);
+    // What is wrong with the network or the data shows before a directory is made.
+    if (communicator.rank() == 0) Network(settings.config, open_split(settings.config, Split::train)->task());
+  });
+  std::string path;
+  run_guarded(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    path = RunDirectory::choose(settings.config, std::chrono::system_clock::now()).string();
+    RunDirectory(path).create();
+    RunDirectory(path).write_config(to_toml(settings.config));
+  });
+  settings.directory = RunDirectory(broadcast_text(communicator, path));
+}
+
+ProgressStyle progress_style(const RunConfig& config) {
+  if (config.progress == "bar") return ProgressStyle::bar;
+  if (config.progress == "none") return ProgressStyle::none;
+  if (config.progress == "plain") return ProgressStyle::plain;
+  return prints_to_terminal(process_environment) ? ProgressStyle::bar : ProgressStyle::plain;
+}
+
+int threads_of_rank(const RunConfig& config, const MpiSession& mpi) {
+  if (config.threads > 0) return static_cast<int>(config.threads);
+  return default_threads(static_cast<int>(available_cores().size()), static_cast<int>(std::thread::hardware_concurrency()),
+                         mpi.local_size());
+}
+
+}  // namespace
+
+ExitCode train(const Request& request, MpiSession& mpi) {
+  const std::string lonely = lonely_ranks_error(read_launch_claim(process_environment), mpi.size());
+  if (!lonely.empty()) throw InvalidArgument(lonely);
+  Communicator* communicator = &mpi.open(request.config.deadline, static_cast<int>(request.config.ranks_per_node));
+  RunSettings settings{.config = {}, .directory = RunDirectory(request.config.output)};
+  if (request.resume) resume_run(request, *communicator, settings);
+  else start_run(request, *communicator, settings);
+  const RunConfig& config = settings.config;
+  if (config.deadline != request.config.deadline || config.ranks_per_node != request.config.ranks_per_node) {
+    communicator = &mpi.open(config.deadline, static_cast<int>(config.ranks_per_node));
+  }
+  settings.threads = threads_of_rank(config, mpi);
+  settings.style = progress_style(config);
+  const StopRequest stop(allocation_end(process_environment), config.save_before);
+  TrainingRun run(std::move(settings), *communicator);
+  return run.run(stop);
+}
+
+}  // namespace minim::command

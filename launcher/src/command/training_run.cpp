@@ -1,0 +1,174 @@
+#include "command/training_run.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "command/lost_ranks.h"
+
+namespace minim::command {
+
+TrainingRun::TrainingRun(RunSettings settings, Communicator& communicator)
+    : settings_(std::move(settings)),
+      communicator_(communicator),
+      checkpoints_(settings_.directory.path(), {.keep = static_cast<int>(settings_.config.keep)}) {
+  ending_on_loss(communicator_, [&] { set_up(); });
+}
+
+void TrainingRun::set_up() {
+  const RunConfig& config = settings_.config;
+  run_guarded(communicator_, [&] {
+    std::string notice;
+    backend_ = open_backend(config, settings_.threads, notice);
+    if (!notice.empty()) notices_.push_back(notice);
+    data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
+    network_ = std::make_unique<Network>(config, data_.train->task());
+    length_ = {.dataset_size = data_.train->size(),
+               .global_batch = config.batch * config.accumulate * communicator_.size(),
+               .epochs = config.epochs,
+               .steps = config.steps,
+               .start_step = settings_.start.step,
+               .start_position = settings_.start.position};
+  });
+  make_trainer();
+  load_checkpoint();
+  make_monitor();
+  make_loaders();
+}
+
+void TrainingRun::make_trainer() {
+  const RunConfig& config = settings_.config;
+  PhaseConfig phase;
+  phase.graphs = {&network_->training};
+  phase.batch = config.batch;
+  phase.optimizer = optimizer_config(config, length_.total_steps());
+  const Trainer::Options options{.precision = parse_precision(config.precision),
+                                 .micro_batches = static_cast<int>(config.accumulate),
+                                 .seed = config.seed,
+                                 .configuration_hash = configuration_hash(config)};
+  trainer_ = std::make_unique<Trainer>(*backend_, communicator_, network_->model, std::vector<PhaseConfig>{std::move(phase)}, options);
+  evaluator_ = std::make_unique<Evaluator>(*trainer_, network_->evaluation, config.batch);
+}
+
+void TrainingRun::load_checkpoint() {
+  if (!settings_.start.resumed) return;
+  std::vector<std::string> refused;
+  checkpoints_.load_newest(*trainer_, refused);
+  for (const std::string& sentence : refused) notices_.push_back("passed over: " + sentence);
+  notices_.push_back(fmt::format("continuing {} after step {}", settings_.directory.path().string(), trainer_->attempted()));
+  saved_step_ = trainer_->attempted();
+}
+
+void TrainingRun::make_monitor() {
+  run_guarded(communicator_, [&] {
+    if (communicator_.rank() != 0) return;
+    Metrics::truncate(settings_.directory.metrics_file(), settings_.start.step);
+    monitor_ = std::make_unique<Monitor>(settings_.config, length_, settings_.directory, settings_.style);
+    for (const std::string& notice : notices_) monitor_->message(notice);
+  });
+}
+
+void TrainingRun::make_loaders() {
+  const RunConfig& config = settings_.config;
+  LoaderOptions options{.batch = config.batch,
+                        .micro_batches = static_cast<int>(config.accumulate),
+                        .rank = communicator_.rank(),
+                        .world_size = communicator_.size(),
+                        .dtype = compute_dtype(parse_precision(config.precision)),
+                        .seed = config.seed,
+                        .start_position = length_.start_position,
+                        .threads = static_cast<int>(config.data_threads)};
+  run_guarded(communicator_, [&] {
+    training_loader_ = std::make_unique<TrainingLoader>(*data_.train, *backend_, options);
+    evaluation_loader_ = std::make_unique<EvaluationLoader>(*data_.test, *backend_, options);
+  });
+}
+
+template <class Part>
+void TrainingRun::on_rank_0(Part&& part) {
+  if (!monitor_ || monitor_error_) return;
+  try {
+    part();
+  } catch (...) {
+    monitor_error_ = std::current_exception();
+  }
+}
+
+void TrainingRun::rethrow_monitor_error() {
+  if (monitor_error_) std::rethrow_exception(monitor_error_);
+}
+
+bool TrainingRun::has_evaluation(std::int64_t step) {
+  std::int64_t found = 0;
+  on_rank_0([&] { found = Metrics::has_evaluation(settings_.directory.metrics_file(), step) ? 1 : 0; });
+  return broadcast_number(communicator_, found) != 0;
+}
+
+void TrainingRun::step(bool stop_requested) {
+  const auto begin = std::chrono::steady_clock::now();
+  trainer_->step(
+      [&](const MicroBatch& micro_batch) {
+        rethrow_monitor_error();
+        fill_inputs(*micro_batch.plans.front(), training_loader_->next(), micro_batch.step);
+        return 0;
+      },
+      stop_requested);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  on_rank_0([&] { monitor_->step(trainer_->state(), trainer_->first_bad_parameter(), took.count()); });
+}
+
+void TrainingRun::evaluate() {
+  const EvaluationResult result = evaluator_->run(evaluation_loader_->batches(), [&](std::int64_t batch, Plan& plan) {
+    fill_inputs(plan, evaluation_loader_->read(batch), /*attempted_step=*/0);
+  });
+  on_rank_0([&] { monitor_->evaluation(trainer_->state(), result); });
+}
+
+void TrainingRun::save(const char* note) {
+  on_rank_0([&] { monitor_->synchronize(); });
+  run_guarded(communicator_, [&] { rethrow_monitor_error(); });
+  const std::int64_t position = length_.position(trainer_->attempted());
+  checkpoints_.save(*trainer_, {.data_position = position, .configuration = to_toml(settings_.config), .note = note});
+  saved_step_ = trainer_->attempted();
+}
+
+ExitCode TrainingRun::run(const StopRequest& stop) {
+  return ending_on_loss(communicator_, [&] { return train(stop); });
+}
+
+ExitCode TrainingRun::train(const StopRequest& stop) {
+  const RunConfig& config = settings_.config;
+  // A run that was stopped right after a step which an evaluation belongs to left that to us.
+  const std::int64_t start = trainer_->attempted();
+  if (length_.evaluates_after(start, config.eval_every) && !has_evaluation(start)) evaluate();
+  while (trainer_->attempted() < length_.total_steps()) {
+    step(stop.requested());
+    if (trainer_->state().stop != 0) return leave(stop);
+    const std::int64_t done = trainer_->attempted();
+    if (length_.evaluates_after(done, config.eval_every)) evaluate();
+    if (length_.saves_after(done, config.checkpoint_every)) save(done < length_.total_steps() ? "interval" : "end");
+  }
+  return finish();
+}
+
+ExitCode TrainingRun::leave(const StopRequest& stop) {
+  if (saved_step_ != trainer_->attempted()) save("signal");
+  std::string reason = stop.reason();
+  if (reason.empty()) reason = "a request to another rank";
+  on_rank_0([&] {
+    monitor_->message(fmt::format("stopped by {} after step {} and saved; continue with: minim train --resume --output {}", reason,
+                                  trainer_->attempted(), settings_.directory.path().string()));
+  });
+  return ExitCode::preempted;
+}
+
+ExitCode TrainingRun::finish() {
+  on_rank_0([&] {
+    monitor_->synchronize();
+    monitor_->summary(trainer_->state(), *backend_->memory(), communicator_.size());
+  });
+  run_guarded(communicator_, [&] { rethrow_monitor_error(); });
+  return ExitCode::finished;
+}
+
+}  // namespace minim::command

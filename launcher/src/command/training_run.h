@@ -1,0 +1,73 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "command/exit_code.h"
+#include "command/experiment.h"
+#include "command/monitor.h"
+#include "command/stop_request.h"
+#include "minim/launcher/checkpoint.h"
+#include "minim/launcher/trainer.h"
+
+namespace minim::command {
+
+/// The newest sound checkpoint that a run continues from; all zero for a new one.
+struct RunStart {
+  bool resumed = false;
+  std::int64_t step = 0, position = 0;
+  std::int64_t world_size = 0;
+};
+
+struct RunSettings {
+  RunConfig config;  ///< resolved, equal on all ranks
+  RunDirectory directory;
+  RunStart start;
+  int threads = 1;
+  ProgressStyle style = ProgressStyle::plain;  ///< on rank 0
+};
+
+/// A run from its set-up to its end. All calls are collective. Where a rank is lost the process ends, see lost_ranks.h.
+class TrainingRun {
+ public:
+  TrainingRun(RunSettings settings, Communicator& communicator);
+
+  /// Trains until the run is finished or any rank is asked to stop; checkpoints, metrics and results are on disk then.
+  ExitCode run(const StopRequest& stop);
+
+ private:
+  void set_up();
+  void make_trainer();
+  void load_checkpoint();
+  void make_monitor();
+  void make_loaders();
+  ExitCode train(const StopRequest& stop);
+  void step(bool stop_requested);
+  void evaluate();
+  void save(const char* note);
+  /// Rank 0 at its display and files. Where that fails, the others learn of it in the next step.
+  template <class Part>
+  void on_rank_0(Part&& part);
+  void rethrow_monitor_error();
+  bool has_evaluation(std::int64_t step);
+  ExitCode finish();
+  ExitCode leave(const StopRequest& stop);
+
+  RunSettings settings_;
+  Communicator& communicator_;
+  RunLength length_;
+  std::vector<std::string> notices_;  ///< sentences for the display, once it is there
+  std::unique_ptr<Backend> backend_;
+  Datasets data_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<TrainingLoader> training_loader_;
+  std::unique_ptr<EvaluationLoader> evaluation_loader_;
+  std::unique_ptr<Evaluator> evaluator_;
+  CheckpointStore checkpoints_;
+  std::unique_ptr<Monitor> monitor_;  ///< on rank 0
+  std::exception_ptr monitor_error_;
+  std::int64_t saved_step_ = -1;
+};
+
+}  // namespace minim::command
