@@ -8,7 +8,7 @@ deploy/install-deps.sh
 . deploy/environment.sh
 log=build/release.log
 mkdir -p build
-{ cmake --preset release && cmake --build --preset release --target minim; } >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
+{ cmake --preset release && cmake --build --preset release --target minim_program; } >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
 
 progress=()
 [ -t 1 ] && progress=(--progress bar)
