@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/batch_norm_loops.h"
+#include "cpu/channel_loops.h"
 #include "cpu/parallel.h"
 #include "cpu/vector_kernels.h"
 #include "minim/runtime/kernels/batch_norm.h"

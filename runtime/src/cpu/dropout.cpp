@@ -71,11 +71,11 @@ void typed_drop(const T* from, T* to, std::int64_t n, const PhiloxStream& stream
   HWY_ALIGN std::uint32_t words[kDropoutChunk];
   static_assert(kDropoutChunk % kWordsPerDraw == 0);
   for (std::int64_t i = 0; i < n; i += kWordsPerDraw) draw(stream, static_cast<std::uint32_t>((first + i) / 4), words + i);
-  const VWords threshold = hn::Set(kWords, rate.threshold);
+  const VFloats threshold = hn::Set(kFloats, rate.threshold);
   const VFloats factor = hn::Set(kFloats, rate.factor);
   for_lanes(0, n, [&, from, to](auto lanes, std::int64_t i) {
-    const VWords word = hn::ShiftRight<8>(hn::Load(kWords, words + i));
-    const auto kept = hn::MaskFromVec(hn::BitCast(kFloats, hn::VecFromMask(kWords, hn::Ge(word, threshold))));
+    const VWords drawn = hn::ShiftRight<8>(hn::Load(kWords, words + i));
+    const auto kept = hn::Ge(hn::ConvertTo(kFloats, hn::BitCast(hn::RebindToSigned<Words>(), drawn)), threshold);
     store(lanes, hn::IfThenElseZero(kept, opaque(hn::Mul(load(lanes, from + i), factor))), to + i);
   });
 }
@@ -108,7 +108,7 @@ void drop_tensor(const ConstTensorView& from, const TensorView& to, double rate,
   const auto* ids = key.sample_ids.data<std::int64_t>();
   const auto step = static_cast<std::uint64_t>(*key.attempted_step.data<std::int64_t>());
   // A word w draws w >> 8 of 2^24, so it is kept where that is at least rate 2^24, rounded up.
-  const DropoutRate dropout{.threshold = static_cast<std::uint32_t>(std::ceil(rate * 0x1p24)),
+  const DropoutRate dropout{.threshold = static_cast<float>(std::ceil(rate * 0x1p24)),
                             .factor = static_cast<float>(1 / (1 - rate))};
   const std::int64_t width_bytes = size_bytes(from.dtype());
   const auto* source = static_cast<const std::byte*>(from.raw());

@@ -15,8 +15,8 @@ struct PhiloxStream {
 };
 
 struct DropoutRate {
-  std::uint32_t threshold;  ///< a word w is kept where w >> 8 is at least this
-  float factor;             ///< of what is kept
+  float threshold;  ///< a word w is kept where w >> 8 is at least this integer, up to 2^24
+  float factor;     ///< of what is kept
 };
 
 }  // namespace minim::cpu

@@ -18,6 +18,9 @@ struct ChannelBlock {
   std::int64_t rows() const { return row_end - row_begin; }
 };
 
+/// sums[c] = sum of x over the block's rows.
+void channel_sums(DType dtype, const void* x, const ChannelBlock& block, float* sums);
+
 /// mean[c] and squares[c] = sum of (x - mean[c])^2 over the block's rows, at least one.
 /// Sums the deviations from the block's first row, so that a mean far from 0 does not cancel the variance: with n rows the first
 /// row's own deviation bounds the cancellation by a factor of n + 1, whatever the data.

@@ -1,14 +1,14 @@
 #include "cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "cpu/batch_norm_loops.cpp"
+#define HWY_TARGET_INCLUDE "cpu/channel_loops.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
 #include <type_traits>
 
-#include "cpu/batch_norm_loops.h"
+#include "cpu/channel_loops.h"
 #include "cpu/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -38,6 +38,16 @@ HWY_API void for_groups(const ChannelBlock& block, const Visit& visit) {
 
 void clear(const ChannelBlock& block, float* values) {
   std::fill(values + block.channel_begin, values + block.channel_end, 0.0F);
+}
+
+template <class T>
+void typed_sums(const T* x, const ChannelBlock& block, float* sums) {
+  clear(block, sums);
+  for_groups<SumRows>(block, [=, stride = block.channels](auto rows, auto lanes, std::int64_t offset, std::int64_t c) {
+    VFloats sum[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
+    for (std::int64_t k = 0; k < rows; ++k) sum[k % 2] = hn::Add(sum[k % 2], load(lanes, x + offset + k * stride));
+    store(lanes, hn::Add(load(lanes, sums + c), hn::Add(sum[0], sum[1])), sums + c);
+  });
 }
 
 template <class T>
@@ -123,6 +133,10 @@ T* typed(void* data) {
   return static_cast<T*>(data);
 }
 
+void sums(DType dtype, const void* x, const ChannelBlock& block, float* result) {
+  dispatch_floating(dtype, [&](auto t) { typed_sums(typed<decltype(t)>(x), block, result); });
+}
+
 void moments(DType dtype, const void* x, const ChannelBlock& block, float* mean, float* squares) {
   dispatch_floating(dtype, [&](auto t) { typed_moments(typed<decltype(t)>(x), block, mean, squares); });
 }
@@ -135,11 +149,11 @@ void affine(DType dtype, const void* x, void* y, const ChannelBlock& block, cons
   });
 }
 
-void gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const float* mean, float* sums,
+void gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const float* mean, float* dy_sums,
                    float* products) {
   dispatch_floating(dtype, [&](auto t) {
     using T = decltype(t);
-    typed_gradient_sums(typed<T>(x), typed<T>(dy), block, mean, sums, products);
+    typed_gradient_sums(typed<T>(x), typed<T>(dy), block, mean, dy_sums, products);
   });
 }
 
@@ -158,10 +172,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace minim::cpu {
 
+HWY_EXPORT(sums);
 HWY_EXPORT(moments);
 HWY_EXPORT(affine);
 HWY_EXPORT(gradient_sums);
 HWY_EXPORT(gradient);
+
+void channel_sums(DType dtype, const void* x, const ChannelBlock& block, float* result) {
+  HWY_DYNAMIC_DISPATCH(sums)(dtype, x, block, result);
+}
 
 void channel_moments(DType dtype, const void* x, const ChannelBlock& block, float* mean, float* squares) {
   HWY_DYNAMIC_DISPATCH(moments)(dtype, x, block, mean, squares);
