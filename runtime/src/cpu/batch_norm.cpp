@@ -217,7 +217,8 @@ void run_backward(const BatchNormBackward& args) {
 
 void add_batch_norm_kernels(Backend& backend) {
   backend.add_kernel<BatchNormForward>(
-      host_kernel<BatchNormForward>(run_forward, [](const BatchNormForward& args) { return Partials::size_bytes(args.x); }), kSet);
+      host_kernel<BatchNormForward>(run_forward, [](const BatchNormForward& args) { return Partials::size_bytes(args.x); }),
+      kSet);
   backend.add_kernel<BatchNormInference>(host_kernel<BatchNormInference>(run_inference), kSet);
   backend.add_kernel<BatchNormBackward>(
       host_kernel<BatchNormBackward>(run_backward, [](const BatchNormBackward& args) { return Partials::size_bytes(args.x); }),

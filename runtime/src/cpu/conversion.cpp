@@ -75,9 +75,8 @@ void convert_piece(const T* from, T* to, std::int64_t n) {
 void convert_same(const ConstTensorView& from, const TensorView& to) {
   const auto* source = static_cast<const std::byte*>(from.raw());
   auto* destination = static_cast<std::byte*>(to.raw());
-  parallel_for(from.size_bytes(), 4 * kElementsPerThread, [=](std::int64_t begin, std::int64_t end) {
-    copy(source + begin, destination + begin, end - begin);
-  });
+  parallel_for(from.size_bytes(), 4 * kElementsPerThread,
+               [=](std::int64_t begin, std::int64_t end) { copy(source + begin, destination + begin, end - begin); });
 }
 
 }  // namespace

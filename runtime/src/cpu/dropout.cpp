@@ -119,11 +119,12 @@ void drop_tensor(const ConstTensorView& from, const TensorView& to, double rate,
       const std::int64_t sample = i / chunks;
       const std::int64_t first = i % chunks * kDropoutChunk;
       const auto id = static_cast<std::uint64_t>(ids[sample]);
-      const PhiloxStream stream{.counter = {low(step), low(id), high(id)}, .key = {low(key.seed) ^ key.operation, high(key.seed)}};
+      const PhiloxStream stream{.counter = {low(step), low(id), high(id)},
+                                .key = {low(key.seed) ^ key.operation, high(key.seed)}};
       const std::int64_t offset_bytes = (sample * per_sample + first) * width_bytes;
       HWY_DYNAMIC_DISPATCH(drop)
-      (from.dtype(), source + offset_bytes, destination + offset_bytes, std::min(kDropoutChunk, per_sample - first), stream, first,
-       dropout);
+      (from.dtype(), source + offset_bytes, destination + offset_bytes, std::min(kDropoutChunk, per_sample - first), stream,
+       first, dropout);
     }
   });
 }

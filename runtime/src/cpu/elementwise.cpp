@@ -48,9 +48,8 @@ void run_cast(const Cast& args) { simd::convert(args.x, args.y); }
 
 void run_zero(const Zero& args) {
   auto* y = static_cast<std::byte*>(args.y.raw());
-  parallel_for(args.y.size_bytes(), 4 * kElementsPerThread, [=](std::int64_t begin, std::int64_t end) {
-    std::memset(y + begin, 0, static_cast<std::size_t>(end - begin));
-  });
+  parallel_for(args.y.size_bytes(), 4 * kElementsPerThread,
+               [=](std::int64_t begin, std::int64_t end) { std::memset(y + begin, 0, static_cast<std::size_t>(end - begin)); });
 }
 
 /// Copies between a matrix of `rows` rows of `row_bytes` and the part of `part_bytes` that starts at `offset_bytes` in each.

@@ -18,7 +18,7 @@ namespace minim::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
-using Words = hn::RebindToUnsigned<Floats>;          // 32-bit lanes
+using Words = hn::RebindToUnsigned<Floats>;           // 32-bit lanes
 using HalfWords = hn::Rebind<std::uint16_t, Floats>;  // as many 16-bit lanes
 using VFloats = hn::Vec<Floats>;
 using VWords = hn::Vec<Words>;
@@ -84,7 +84,8 @@ HWY_API VHalfWords floats_to_bfloat16(VFloats v) {
   const VWords odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(kWords, 1U));
   const VWords rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(kWords, 0x7FFFU))));
   const VWords nan = hn::Or(hn::ShiftRight<16>(bits), hn::Set(kWords, 0x40U));
-  const VWords result = hn::IfThenElse(hn::MaskFromVec(hn::BitCast(kWords, hn::VecFromMask(kFloats, hn::IsNaN(v)))), nan, rounded);
+  const VWords result =
+      hn::IfThenElse(hn::MaskFromVec(hn::BitCast(kWords, hn::VecFromMask(kFloats, hn::IsNaN(v)))), nan, rounded);
   // At most 16 bits are set, so the saturating narrowing, the one that x86 has, is exact.
   return hn::DemoteTo(kHalfWords, hn::BitCast(hn::RebindToSigned<Words>(), result));
 }

@@ -35,7 +35,9 @@ class Batch {
   /// Samples that are worth a thread.
   std::int64_t grain() const { return kElementsPerThread / 8 / std::max<std::int64_t>(classes_, 1) + 1; }
 
-  float weight(std::int64_t n) const { return args_.sample_weights.present() ? args_.sample_weights.template data<float>()[n] : 1; }
+  float weight(std::int64_t n) const {
+    return args_.sample_weights.present() ? args_.sample_weights.template data<float>()[n] : 1;
+  }
   SoftmaxRow row(std::int64_t n) const {
     return {.dtype = args_.logits.dtype(),
             .logits = static_cast<const std::byte*>(args_.logits.raw()) + n * row_bytes(),

@@ -124,9 +124,8 @@ void run_global_average_forward(const GlobalAveragePoolForward& args) {
       const std::int64_t count = std::min(kChunkChannels, channels - c);
       const ChannelBlock block{.channel_end = count, .channels = channels};
       average_channels(args.x.dtype(), x + (n * positions * channels + c) * width_bytes, block, positions, means.data());
-      dispatch_floating(args.y.dtype(), [&](auto t) {
-        simd::from_float(means.data(), args.y.data<decltype(t)>() + n * channels + c, count);
-      });
+      dispatch_floating(args.y.dtype(),
+                        [&](auto t) { simd::from_float(means.data(), args.y.data<decltype(t)>() + n * channels + c, count); });
     }
   });
 }

@@ -12,7 +12,7 @@ HWY_BEFORE_NAMESPACE();
 namespace minim::cpu::HWY_NAMESPACE {
 namespace {
 
-using Positions = hn::RebindToSigned<Floats>;           // positions in a window, 32-bit lanes
+using Positions = hn::RebindToSigned<Floats>;    // positions in a window, 32-bit lanes
 using Bytes = hn::Rebind<std::uint8_t, Floats>;  // as stored
 constexpr Positions kPositions{};
 constexpr Bytes kBytes{};

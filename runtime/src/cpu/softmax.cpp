@@ -38,8 +38,7 @@ template <class T>
 float largest(const T* logits, std::int64_t classes) {
   const VFloats lowest = hn::Set(kFloats, -std::numeric_limits<float>::infinity());
   VFloats result = lowest;
-  for_lanes(0, classes,
-            [&](auto lanes, std::int64_t k) { result = hn::Max(result, load_or(lanes, logits + k, lowest)); });
+  for_lanes(0, classes, [&](auto lanes, std::int64_t k) { result = hn::Max(result, load_or(lanes, logits + k, lowest)); });
   return hn::GetLane(hn::MaxOfLanes(kFloats, result));
 }
 
