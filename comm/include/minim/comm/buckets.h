@@ -52,7 +52,10 @@ class BucketSet {
   /// Allocates (a collective call) and places every parameter's `weight` and `gradient`. All elements start at zero.
   BucketSet(Backend& backend, Communicator& communicator, std::span<Parameter* const> parameters, DType compute_dtype,
             BucketOptions options = {});
+  /// The parameters still exist; they have no place in memory afterwards.
   ~BucketSet();
+  BucketSet(const BucketSet&) = delete;
+  BucketSet& operator=(const BucketSet&) = delete;
 
   std::span<Bucket> buckets() { return buckets_; }
   std::span<const Bucket> buckets() const { return buckets_; }
@@ -61,7 +64,6 @@ class BucketSet {
 
  private:
   std::vector<Bucket> buckets_;
-  std::vector<Parameter*> parameters_;
 };
 
 }  // namespace minim

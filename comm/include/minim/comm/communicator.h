@@ -1,7 +1,7 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,7 +26,8 @@ struct ReduceOptions {
 
 namespace detail {
 class Collective;
-}
+struct Request;
+}  // namespace detail
 
 /// A collective under way. A cheap handle; dropping it does not cancel anything.
 class Work {
@@ -50,12 +51,15 @@ class Work {
 /// A fixed group of ranks. Every rank issues the same collectives in the same order; they complete in that order.
 ///
 /// Collectives are asynchronous: a call queues one and returns. Queued collectives advance inside `progress()`, which `Work::wait`
-/// calls. One thread at a time uses a communicator. A collective starts when its `after` event has happened; its deadline counts
-/// from there. After an error every later collective fails with it.
+/// calls, on the calling thread and in short steps: there is no communication thread, so any thread level of MPI will do, and
+/// kernels on streams run meanwhile. One thread at a time uses a communicator.
 ///
-/// Element types of reductions: fp16, bf16, fp32 (fp64 and int64 for `all_gather` and `broadcast`, which copy any type). Sums are
-/// added in FP32, in rank order within a node, and rounded once per level of the hierarchy; every rank gets the same bits.
-/// Counts of 0 are allowed and still synchronise.
+/// A collective starts when its `after` event has happened. Its deadline counts from there, and anew whenever it moves: a peer is
+/// missing when nothing came from it for that long. After an error every later collective fails with it.
+///
+/// Element types of reductions: fp16, bf16, fp32; `all_gather`, `all_to_all` and `broadcast` copy any type. Sums are added in
+/// FP32 in rank order and rounded once; with several nodes, once per node and once over the nodes in their order. Every rank gets
+/// the same bits. Counts of 0 are allowed and still synchronise.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -72,17 +76,19 @@ class Communicator {
   /// As all_reduce, but only elements [r n / W, (r + 1) n / W) of rank r are valid afterwards; the others are unspecified.
   /// The same bits as all_reduce. n must be a multiple of W.
   Work reduce_scatter(TensorView data, ReduceOptions reduce, CollectiveOptions options);
-  /// sums (fp32, n / W elements) = FP32 sum over ranks of this rank's slice of data, not rounded. data is left as it was.
+  /// sums (fp32, n / W elements) = FP32 sum over ranks, in rank order whatever the nodes, of this rank's slice of data, not
+  /// rounded. data is left as it was.
   Work reduce_scatter_fp32(TensorView data, TensorView sums, CollectiveOptions options);
   /// Every rank's slice [r n / W, (r + 1) n / W) is copied to all ranks, in place. n must be a multiple of W.
   Work all_gather(TensorView data, CollectiveOptions options);
-  /// Part s of `send` goes to part r of rank s's `receive`, W equal parts.
+  /// Part s of `send` goes to part r of rank s's `receive`, W equal parts. The two do not overlap.
   Work all_to_all(ConstTensorView send, TensorView receive, CollectiveOptions options);
   Work broadcast(TensorView data, int root, CollectiveOptions options);
   Work barrier(CollectiveOptions options);
 
   /// Memory for buckets, which collectives can reach fastest (a window shared within the node, registered memory). A collective
-  /// call: all ranks ask for the same size in the same order. Works for every tensor: memory from elsewhere is copied through.
+  /// call that completes here: all ranks ask for the same size in the same order, and release it before the communicator goes.
+  /// Collectives work for every tensor: memory from elsewhere is copied through.
   virtual Buffer allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) = 0;
 
   /// Advances queued collectives as far as possible without waiting. Throws what `Work::wait` throws.
@@ -91,20 +97,14 @@ class Communicator {
   virtual void abort(const std::string& reason) = 0;
 
  protected:
-  struct Request {
-    enum class Kind : std::uint8_t { all_reduce, reduce_scatter, reduce_scatter_fp32, all_gather, all_to_all, broadcast, barrier };
-    Kind kind = Kind::barrier;
-    TensorView data;
-    ConstTensorView send;
-    int scale_exponent = 0;
-    int root = 0;
-    CollectiveOptions options;
-  };
+  friend class Work;
   /// Queues a request whose arguments have been checked.
-  virtual Work submit(Request request) = 0;
+  virtual Work submit(detail::Request request) = 0;
+  /// Drives the queue until `collective` has completed. Throws its error.
+  virtual void wait_for(const detail::Collective& collective) = 0;
 };
 
-/// One rank.
+/// One rank: sums are scaled and rounded, the rest is copies.
 std::unique_ptr<Communicator> make_self_communicator();
 
 struct ThreadGroupOptions {

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <optional>
+
+#include "minim/comm/communicator.h"
+#include "signature.h"
+#include "steps.h"
+
+namespace minim::detail {
+
+/// A checked call of a collective.
+struct Request {
+  CollectiveKind kind = CollectiveKind::barrier;
+  ConstTensorView input = {};  ///< what peers read
+  TensorView output = {};      ///< what this rank gets; the same memory as `input` in the kinds that work in place
+  int scale_exponent = 0;
+  int root = 0;
+  CollectiveOptions options = {};
+};
+
+/// A queued collective: what was asked for, how far it has come, how it ended.
+class Collective {
+ public:
+  explicit Collective(Request request) : request_(std::move(request)) {}
+
+  const Request& request() const { return request_; }
+  /// What was asked for, as ranks compare it.
+  Signature signature() const;
+
+  bool begun() const { return steps_.has_value(); }
+  void begin(Steps steps) { steps_.emplace(std::move(steps)); }
+  Advance advance() { return steps_->advance(); }
+
+  bool done() const { return done_; }
+  void complete();
+  void fail(std::exception_ptr failure);
+  void rethrow_failure() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  /// Happens with `complete`, fails with `fail`.
+  Event event();
+
+ private:
+  Request request_;
+  std::optional<Steps> steps_;
+  std::optional<Event> event_;  // made for those who ask
+  std::exception_ptr failure_;
+  bool done_ = false;
+};
+
+}  // namespace minim::detail

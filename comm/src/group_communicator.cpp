@@ -1,0 +1,152 @@
+#include "group_communicator.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "minim/runtime/error.h"
+
+namespace minim::detail {
+namespace {
+
+/// How often a waiting rank looks whether its peers' processes still exist.
+constexpr std::chrono::milliseconds kBetweenChecksOfLives{50};
+
+bool is_crowded(int ranks) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return false;
+  // Bound ranks have a core each: their mask says nothing about the others.
+  return CPU_COUNT(&cores) > 1 && ranks > CPU_COUNT(&cores);
+}
+
+}  // namespace
+
+GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, Segment segment, std::unique_ptr<Transport> transport,
+                                     std::chrono::milliseconds deadline)
+    : QueuedCommunicator(is_crowded(topology.local_size())),
+      name_(name),
+      topology_(std::move(topology)),
+      node_(topology_, std::move(segment)),
+      transport_(std::move(transport)),
+      deadline_(deadline) {}
+
+Steps GroupCommunicator::start(const Collective& collective) {
+  ++sequence_;
+  return run_collective({topology_, node_, transport_.get(), *registry_, scratch_}, collective.request(), collective.signature(),
+                        sequence_);
+}
+
+void GroupCommunicator::abort(const std::string& reason) {
+  const std::string text = fmt::format("aborted by rank {}: {}", rank(), reason);
+  fail(std::make_exception_ptr(CommError(text)), text);
+}
+
+void GroupCommunicator::check_group() {
+  if (node_.failed()) throw CommError(node_.failure_reason());
+}
+
+void GroupCommunicator::check_peers(const Collective& collective, Clock::duration silent) {
+  if (silent <= last_silence_) {  // another silence than the last one
+    next_check_of_lives_ = kBetweenChecksOfLives;
+    hint_sent_ = false;
+  }
+  last_silence_ = silent;
+  if (transport_) read_notices();
+  if (silent >= next_check_of_lives_) {
+    next_check_of_lives_ = silent + kBetweenChecksOfLives;
+    check_lives(collective.signature());
+  }
+  // Ranks of different nodes compare notes shortly before the deadline: one that waits for a rank that waits for a third one shall
+  // name the third.
+  if (transport_ && !hint_sent_ && silent >= deadline_ * 3 / 4) send_hint();
+  if (silent >= deadline_) give_up(collective.signature(), silent);
+}
+
+void GroupCommunicator::read_notices() {
+  while (const auto notice = transport_->poll_notice()) {
+    if (notice->kind == Notice::Kind::failure) throw CommError(notice->text);
+    if (notice->sequence > hint_sequence_) {
+      hinted_.clear();
+      alive_.clear();
+      hint_sequence_ = notice->sequence;
+    }
+    if (notice->sequence < hint_sequence_) continue;
+    hinted_.insert(notice->ranks, notice->ranks + notice->rank_count);
+    alive_.insert(notice->from);
+  }
+}
+
+void GroupCommunicator::check_lives(const Signature& signature) const {
+  for (const int peer : node_.missing()) {
+    if (node_.has_left(peer)) {
+      // It may have come to this collective and gone in between.
+      const auto missing = node_.missing();
+      if (std::find(missing.begin(), missing.end(), peer) == missing.end()) continue;
+      throw CommError(fmt::format("rank {} has left before {}", peer, signature.title()));
+    }
+    if (node_.has_ended(peer)) throw CommError(fmt::format("rank {} is gone in {}", peer, signature.title()));
+  }
+}
+
+std::vector<int> GroupCommunicator::silent_ranks() const {
+  std::vector<int> ranks = node_.missing();
+  std::erase_if(ranks, [&](int r) { return node_.waits_for_other_nodes(r); });
+  if (transport_ && node_.waits_for_other_nodes(rank())) {
+    for (const int r : transport_->awaited()) ranks.push_back(r);
+  }
+  return ranks;
+}
+
+void GroupCommunicator::send_hint() {
+  hint_sent_ = true;
+  const std::vector<int> ranks = silent_ranks();
+  if (ranks.empty()) return;
+  Notice notice;
+  notice.kind = Notice::Kind::missing;
+  notice.from = rank();
+  notice.sequence = sequence_;
+  notice.rank_count = std::min(static_cast<int>(ranks.size()), Notice::kMostRanks);
+  std::copy_n(ranks.begin(), notice.rank_count, notice.ranks);
+  for (int n = 0; n < nodes(); ++n) {
+    if (n != topology_.node) transport_->notify(topology_.rank_at(n, 0), notice);
+  }
+}
+
+void GroupCommunicator::give_up(const Signature& signature, Clock::duration silent) {
+  // A node's first rank knows best about other nodes; the others give it time to speak.
+  std::vector<int> ranks = silent_ranks();
+  const bool waits_for_node = ranks.empty() || (topology_.local_rank != 0 && node_.waits_for_other_nodes(rank()));
+  if (waits_for_node && silent < deadline_ * 5 / 4) return;
+  if (hint_sequence_ == sequence_) {
+    std::set<int> named(ranks.begin(), ranks.end());
+    named.insert(hinted_.begin(), hinted_.end());
+    for (const int r : alive_) named.erase(r);
+    named.erase(rank());
+    if (!named.empty()) ranks.assign(named.begin(), named.end());
+  }
+  if (ranks.empty()) ranks = node_.missing();
+  throw CommError(missing_text(signature, ranks, std::chrono::duration_cast<std::chrono::milliseconds>(deadline_)));
+}
+
+void GroupCommunicator::spread_failure(const std::string& reason) noexcept {
+  const bool first_to_know = node_.fail(reason);
+  if (!transport_) return;
+  try {
+    transport_->abandon();
+    if (!first_to_know) return;
+    Notice notice;
+    notice.from = rank();
+    const std::size_t length = std::min(reason.size(), sizeof notice.text - 1);
+    std::memcpy(notice.text, reason.data(), length);
+    for (int r = 0; r < size(); ++r) {
+      if (!topology_.is_local(r)) transport_->notify(r, notice);
+    }
+  } catch (const std::exception&) {
+    // The other nodes find out by their own deadlines.
+  }
+}
+
+}  // namespace minim::detail

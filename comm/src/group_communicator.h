@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "group_collective.h"
+#include "queued_communicator.h"
+
+namespace minim::detail {
+
+/// A communicator whose ranks share memory within a node and exchange messages between nodes.
+class GroupCommunicator : public QueuedCommunicator {
+ public:
+  int rank() const final { return topology_.rank; }
+  int size() const final { return topology_.size; }
+  int nodes() const final { return topology_.nodes(); }
+  int node_of(int rank) const final { return topology_.node_of.at(static_cast<std::size_t>(rank)); }
+  std::string_view name() const final { return name_; }
+  void abort(const std::string& reason) final;
+
+ protected:
+  GroupCommunicator(std::string_view name, Topology topology, Segment segment, std::unique_ptr<Transport> transport,
+                    std::chrono::milliseconds deadline);
+
+  Steps start(const Collective& collective) final;
+  void check_group() final;
+  void check_peers(const Collective& collective, Clock::duration silent) final;
+  void spread_failure(const std::string& reason) noexcept final;
+
+  const Topology& topology() const { return topology_; }
+  NodeGroup& node() { return node_; }
+  const std::shared_ptr<Registry>& registry() { return registry_; }
+  std::chrono::milliseconds deadline() const { return deadline_; }
+  void close_transport() { transport_.reset(); }
+
+ private:
+  void read_notices();
+  void check_lives(const Signature& signature) const;
+  /// Ranks that this one waits for and that do not themselves wait for other nodes.
+  std::vector<int> silent_ranks() const;
+  void send_hint();
+  void give_up(const Signature& signature, Clock::duration silent);
+
+  std::string_view name_;
+  Topology topology_;
+  NodeGroup node_;
+  std::unique_ptr<Transport> transport_;
+  std::shared_ptr<Registry> registry_ = std::make_shared<Registry>();
+  Scratch scratch_;
+  std::chrono::milliseconds deadline_;
+  std::uint64_t sequence_ = 0;
+
+  // About the silence in the present collective.
+  Clock::duration last_silence_{};
+  Clock::duration next_check_of_lives_{};
+  bool hint_sent_ = false;
+  std::uint64_t hint_sequence_ = 0;
+  std::set<int> hinted_;  // ranks that others wait for
+  std::set<int> alive_;   // ranks that said so
+};
+
+}  // namespace minim::detail

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <exception>
+#include <memory>
+
+#include "backoff.h"
+#include "collective.h"
+#include "minim/comm/communicator.h"
+
+namespace minim::detail {
+
+/// Queues collectives and drives them in order. What a collective does, and how a group notices trouble, is up to derived classes.
+class QueuedCommunicator : public Communicator {
+ public:
+  void progress() final;
+
+ protected:
+  using Clock = std::chrono::steady_clock;
+
+  explicit QueuedCommunicator(bool crowded) : crowded_(crowded) {}
+
+  Work submit(Request request) final;
+  void wait_for(const Collective& collective) final;
+
+  /// The steps of a collective whose turn it is and whose inputs are ready.
+  virtual Steps start(const Collective& collective) = 0;
+  /// Throws CommError when the group has failed elsewhere. Called at every poll that found nothing to do.
+  virtual void check_group() = 0;
+  /// Throws CommError when it is time to give up on peers that have been silent for so long in a collective that has begun.
+  virtual void check_peers(const Collective& collective, Clock::duration silent) = 0;
+  /// This rank has failed with `reason`; called once. Tells the others.
+  virtual void spread_failure(const std::string& reason) noexcept = 0;
+
+  /// Fails everything that is queued and all that follows, unless that has happened already.
+  void fail(std::exception_ptr failure, const std::string& reason);
+  bool failed() const { return failure_ != nullptr; }
+  bool idle() const { return queue_.empty(); }
+
+ private:
+  Advance step();
+  Advance advance_head();
+  void watch();
+
+  std::deque<std::shared_ptr<Collective>> queue_;
+  std::exception_ptr failure_;
+  Clock::time_point silent_since_;
+  bool silence_timed_ = false;  // silent_since_ is set when silence is first looked at: a quick collective reads no clock
+  bool crowded_;
+};
+
+}  // namespace minim::detail
