@@ -48,7 +48,7 @@ std::unique_ptr<Backend> make_cpu_backend(int threads) {
   auto backend = std::make_unique<CpuBackend>("cpu", threads);
   add_reference_kernels(*backend);
   add_vector_kernels(*backend);
-  add_onednn_kernels(*backend);
+  add_onednn_kernels(*backend, threads);
   return backend;
 }
 

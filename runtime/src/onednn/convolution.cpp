@@ -153,7 +153,9 @@ std::function<void()> prepare(const Conv2dBackwardWeights& args, int threads) {
 }
 
 std::vector<std::string> implementations(const Conv2dForward& args, int threads) { return implementations_of(args, threads); }
-std::vector<std::string> implementations(const Conv2dBackwardData& args, int threads) { return implementations_of(args, threads); }
+std::vector<std::string> implementations(const Conv2dBackwardData& args, int threads) {
+  return implementations_of(args, threads);
+}
 std::vector<std::string> implementations(const Conv2dBackwardWeights& args, int threads) {
   return implementations_of(args, threads);
 }

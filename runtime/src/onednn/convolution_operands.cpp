@@ -101,7 +101,9 @@ GradientWriter::GradientWriter(TensorView dw, TensorView dbias, const Convolutio
   if (plain_.empty() && repacked_) plain_ = dw.span<float>();
 }
 
-void* GradientWriter::weights(std::int64_t i) const { return i == 0 && !packed_sum_.empty() ? packed_sum_.data() : packed_.data(); }
+void* GradientWriter::weights(std::int64_t i) const {
+  return i == 0 && !packed_sum_.empty() ? packed_sum_.data() : packed_.data();
+}
 
 void* GradientWriter::bias(std::int64_t i) const { return i == 0 && !bias_sum_.empty() ? bias_sum_.data() : bias_.data(); }
 

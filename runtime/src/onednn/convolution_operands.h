@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "onednn/convolution_plan.h"
 
 /// How the tensors of a convolution reach its primitive, and its results the tensors.

@@ -83,8 +83,7 @@ class Description {
 std::int64_t choose_chunk(const ConvolutionProblem& problem, DType compute, int threads) {
   const std::int64_t samples = problem.samples();
   if (problem.storage == compute) return samples;
-  const std::int64_t image_bytes =
-      (problem.x.elements_per_sample() + problem.y.elements_per_sample()) * size_bytes(DType::fp32);
+  const std::int64_t image_bytes = (problem.x.elements_per_sample() + problem.y.elements_per_sample()) * size_bytes(DType::fp32);
   std::int64_t most = std::max<std::int64_t>(threads * kChunkBytesPerThread / image_bytes, threads);
   if (problem.pass == ConvolutionPass::backward_weights) {
     const std::int64_t positions = problem.y[1] * problem.y[2];

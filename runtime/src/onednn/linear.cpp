@@ -123,7 +123,9 @@ std::function<void()> prepare(const LinearBackwardWeights& args, int threads) {
 }
 
 std::vector<std::string> implementations(const LinearForward& args, int threads) { return implementations_of(args, threads); }
-std::vector<std::string> implementations(const LinearBackwardData& args, int threads) { return implementations_of(args, threads); }
+std::vector<std::string> implementations(const LinearBackwardData& args, int threads) {
+  return implementations_of(args, threads);
+}
 std::vector<std::string> implementations(const LinearBackwardWeights& args, int threads) {
   return implementations_of(args, threads);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 
 #include "cpu/parallel.h"
 #include "minim/runtime/simd.h"
@@ -87,30 +88,32 @@ void lay_out(const ProductProblem& problem, ProductPlan& plan) {
 /// Copies `columns` elements of each of `rows` rows into a compact tile of the same or of FP32 elements.
 template <class From, class To>
 void copy_rows(const From* from, std::int64_t stride, To* to, std::int64_t rows, std::int64_t columns) {
-  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      if constexpr (std::is_same_v<From, To>) {
-        std::memcpy(to + row * columns, from + row * stride, static_cast<std::size_t>(columns) * sizeof(To));
-      } else {
-        simd::to_float(from + row * stride, to + row * columns, columns);
-      }
-    }
-  });
+  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1),
+                    [=](std::int64_t begin, std::int64_t end) {
+                      for (std::int64_t row = begin; row < end; ++row) {
+                        if constexpr (std::is_same_v<From, To>) {
+                          std::memcpy(to + row * columns, from + row * stride, static_cast<std::size_t>(columns) * sizeof(To));
+                        } else {
+                          simd::to_float(from + row * stride, to + row * columns, columns);
+                        }
+                      }
+                    });
 }
 
 /// Rounds a compact tile of FP32 sums into rows of c, or adds it to them.
 template <class T>
 void store_rows(float* from, T* to, std::int64_t stride, std::int64_t rows, std::int64_t columns, bool accumulate) {
-  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1), [=](std::int64_t begin, std::int64_t end) {
-    std::array<float, kTile> old;
-    for (std::int64_t row = begin; row < end; ++row) {
-      if (accumulate) {
-        simd::to_float(to + row * stride, old.data(), columns);
-        simd::add(old.data(), from + row * columns, columns);
-      }
-      simd::from_float(from + row * columns, to + row * stride, columns);
-    }
-  });
+  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1),
+                    [=](std::int64_t begin, std::int64_t end) {
+                      std::array<float, kTile> old;
+                      for (std::int64_t row = begin; row < end; ++row) {
+                        if (accumulate) {
+                          simd::to_float(to + row * stride, old.data(), columns);
+                          simd::add(old.data(), from + row * columns, columns);
+                        }
+                        simd::from_float(from + row * columns, to + row * stride, columns);
+                      }
+                    });
 }
 
 template <class T>
@@ -137,8 +140,8 @@ ProductPlan plan_product(const ProductProblem& problem, int threads) {
   return plan;
 }
 
-Product::Product(const ProductProblem& problem, const ProductPlan& plan, ConstTensorView a, ConstTensorView b, ConstTensorView bias,
-                 TensorView c, TensorView workspace)
+Product::Product(const ProductProblem& problem, const ProductPlan& plan, ConstTensorView a, ConstTensorView b,
+                 ConstTensorView bias, TensorView c, TensorView workspace)
     : problem_(problem),
       compute_(plan.compute),
       m_(plan.m),
@@ -186,7 +189,8 @@ void Product::multiply(std::int64_t i, std::int64_t j) {
 
 BoundPrimitive& Product::tile(std::int64_t m, std::int64_t n, std::int64_t k, bool first) {
   const std::array<std::int64_t, 3> size{m, n, k};
-  return std::find_if(tiles_.begin(), tiles_.end(), [&](const BoundTile& t) { return t.first == first && t.size == size; })->primitive;
+  return std::find_if(tiles_.begin(), tiles_.end(), [&](const BoundTile& t) { return t.first == first && t.size == size; })
+      ->primitive;
 }
 
 const void* Product::load(const Operand& operand, std::int64_t row, std::int64_t column, std::int64_t rows,

@@ -37,8 +37,8 @@ struct TileProduct {
 };
 
 /// A product is computed tile by tile: the tiles of a and b that are not already there in the primitive's type are converted into
-/// scratch, where they and the FP32 sums of c stay in the L2 cache; a finished tile of c is rounded into place. So scratch does not
-/// grow with the layer, weights are converted once for up to `kTile` rows, and FP32 sums span all of k.
+/// scratch, where they and the FP32 sums of c stay in the L2 cache; a finished tile of c is rounded into place. So scratch does
+/// not grow with the layer, weights are converted once for up to `kTile` rows, and FP32 sums span all of k.
 struct ProductPlan {
   DType compute = DType::fp32;  ///< of a and b; c and bias are FP32
   Tiling m, n, k;

@@ -6,8 +6,8 @@
 
 namespace minim::onednn {
 
-/// out = sum, or with `accumulate` out += sum: added in FP32, rounded once. `sum` is overwritten; it may be `out` itself when that
-/// is fp32 and nothing accumulates.
+/// out = sum, or with `accumulate` out += sum: added in FP32, rounded once. `sum` is overwritten; it may be `out` itself when
+/// that is fp32 and nothing accumulates.
 void store_rounded(std::span<float> sum, TensorView out, bool accumulate);
 
 /// out = 0, whatever its type.
