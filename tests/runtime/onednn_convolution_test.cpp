@@ -1,0 +1,222 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "minim/runtime/kernels/convolution.h"
+#include "onednn_case.h"
+
+namespace minim {
+namespace {
+
+using namespace onednn_case;
+
+struct Case {
+  std::string name;
+  std::int64_t samples, height, width, channels, outputs, kernel_height, kernel_width;
+  Conv2dGeometry geometry;
+
+  Shape x() const { return {samples, height, width, channels}; }
+  Shape w() const { return {outputs, kernel_height, kernel_width, channels / geometry.groups}; }
+  Shape y() const {
+    const auto& g = geometry;
+    return {samples, conv_output_size(height, kernel_height, g.stride_h, g.pad_top + g.pad_bottom, g.dilation_h),
+            conv_output_size(width, kernel_width, g.stride_w, g.pad_left + g.pad_right, g.dilation_w), outputs};
+  }
+};
+
+Conv2dGeometry geometry(std::int64_t stride, std::int64_t pad, std::int64_t groups = 1) {
+  return {.stride_h = stride,
+          .stride_w = stride,
+          .pad_top = pad,
+          .pad_left = pad,
+          .pad_bottom = pad,
+          .pad_right = pad,
+          .groups = groups};
+}
+
+std::vector<Case> cases() {
+  return {
+      {"3 x 3", 2, 7, 7, 16, 16, 3, 3, geometry(1, 1)},
+      {"one channel", 3, 9, 8, 1, 6, 5, 5, geometry(1, 2)},
+      {"stem of three channels", 2, 17, 17, 3, 16, 7, 7, geometry(2, 3)},
+      {"1 x 1", 2, 5, 5, 20, 24, 1, 1, geometry(1, 0)},
+      {"1 x 1, every other pixel", 2, 8, 8, 16, 32, 1, 1, geometry(2, 0)},
+      {"dilated",
+       1,
+       11,
+       9,
+       8,
+       8,
+       3,
+       3,
+       {.pad_top = 2, .pad_left = 3, .pad_bottom = 2, .pad_right = 3, .dilation_h = 2, .dilation_w = 3}},
+      {"asymmetric", 2, 6, 7, 5, 7, 2, 3, {.stride_h = 2, .pad_left = 1, .pad_bottom = 1}},
+      {"wide kernel", 1, 6, 6, 8, 4, 1, 5, {.pad_left = 2, .pad_right = 2}},
+      {"two groups", 2, 6, 6, 8, 6, 3, 3, geometry(1, 1, 2)},
+      {"depthwise", 2, 9, 9, 12, 12, 3, 3, geometry(2, 1, 12)},
+      {"depthwise, two outputs each", 1, 7, 7, 8, 16, 3, 3, geometry(1, 1, 8)},
+      {"stride beyond kernel", 2, 10, 10, 4, 8, 2, 2, geometry(3, 0)},
+      {"odd channels", 1, 5, 5, 17, 33, 3, 3, geometry(1, 1)},
+      {"several chunks, the last short", 9, 28, 28, 16, 16, 3, 3, geometry(1, 1)},
+      {"long sums", 1, 4, 4, 256, 40, 3, 3, geometry(1, 1)},
+      {"long sums, 1 x 1", 1, 3, 3, 1024, 40, 1, 1, geometry(1, 0)},
+      {"one pixel", 1, 1, 1, 1, 1, 1, 1, geometry(1, 0)},
+  };
+}
+
+/// Calls `body(case, dtype)` for all of both.
+template <class Body>
+void for_all(const Body& body) {
+  for (const Case& c : cases()) {
+    for (const DType dtype : kDTypes) {
+      SCOPED_TRACE(c.name + ", " + std::string(name(dtype)));
+      body(c, dtype);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+std::vector<float> forward(const Operands& make, Stream& stream, const Case& c, DType dtype) {
+  const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), bias = make.of(3, dtype, {c.outputs});
+  const Tensor y = make.of(4, dtype, c.y());
+  run_guarded(make.backend, stream, Conv2dForward{.x = x, .w = w, .bias = bias, .y = y, .geometry = c.geometry, .workspace = {}});
+  return values(y);
+}
+
+std::vector<float> backward_data(const Operands& make, Stream& stream, const Case& c, DType dtype) {
+  const Tensor dy = make.of(1, dtype, c.y()), w = make.of(2, dtype, c.w()), dx = make.of(3, dtype, c.x());
+  run_guarded(make.backend, stream, Conv2dBackwardData{.dy = dy, .w = w, .dx = dx, .geometry = c.geometry, .workspace = {}});
+  return values(dx);
+}
+
+struct Gradients {
+  std::vector<float> dw, dbias;
+};
+
+Gradients backward_weights(const Operands& make, Stream& stream, const Case& c, DType dtype, bool accumulate) {
+  const Tensor x = make.of(1, dtype, c.x()), dy = make.of(2, dtype, c.y());
+  const Tensor dw = make.of(3, dtype, c.w()), dbias = make.of(4, dtype, {c.outputs});
+  run_guarded(make.backend, stream,
+              Conv2dBackwardWeights{
+                  .x = x, .dy = dy, .dw = dw, .dbias = dbias, .geometry = c.geometry, .accumulate = accumulate, .workspace = {}});
+  return {values(dw), values(dbias)};
+}
+
+TEST(OnednnConvolution, ForwardAccumulatesInFp32AndRoundsOnce) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) {
+    const auto found = forward({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
+    const auto exact = forward({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
+    const auto magnitudes = forward({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
+    expect_accumulated_in_fp32(dtype, c.w().elements_per_sample(), found, exact, magnitudes);
+  });
+}
+
+TEST(OnednnConvolution, BackwardDataAccumulatesInFp32AndRoundsOnce) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) {
+    const auto found = backward_data({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
+    const auto exact = backward_data({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
+    const auto magnitudes = backward_data({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
+    const std::int64_t products = c.outputs / c.geometry.groups * c.kernel_height * c.kernel_width;
+    expect_accumulated_in_fp32(dtype, products, found, exact, magnitudes);
+  });
+}
+
+void expect_gradients(const Backends& backends, bool accumulate) {
+  for_all([&](const Case& c, DType dtype) {
+    const auto found = backward_weights({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype, accumulate);
+    const auto exact = backward_weights({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32, accumulate);
+    const auto magnitudes =
+        backward_weights({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32, accumulate);
+    const std::int64_t products = c.y().elements() / c.outputs;
+    expect_accumulated_in_fp32(dtype, products, found.dw, exact.dw, magnitudes.dw);
+    expect_accumulated_in_fp32(dtype, products, found.dbias, exact.dbias, magnitudes.dbias);
+  });
+}
+
+TEST(OnednnConvolution, WeightGradientsAreSummedOverChunksInFp32AndRoundedOnce) { expect_gradients(Backends(), false); }
+
+TEST(OnednnConvolution, OldWeightGradientsAreAddedBeforeRounding) { expect_gradients(Backends(), true); }
+
+TEST(OnednnConvolution, TwoRunsOnTwoThreadsGiveEqualBits) {
+  const Backends backends(2);
+  for_all([&](const Case& c, DType dtype) {
+    const Operands make{*backends.cpu, dtype};
+    EXPECT_EQ(forward(make, *backends.cpu_stream, c, dtype), forward(make, *backends.cpu_stream, c, dtype));
+    EXPECT_EQ(backward_data(make, *backends.cpu_stream, c, dtype), backward_data(make, *backends.cpu_stream, c, dtype));
+    const auto first = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    const auto second = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    EXPECT_EQ(first.dw, second.dw);
+    EXPECT_EQ(first.dbias, second.dbias);
+  });
+}
+
+TEST(OnednnConvolution, LaunchesOfOneCallSeeTheirInputsAsTheyAreThen) {
+  const Backends backends;
+  const Case c = cases().front();
+  for (const DType dtype : kDTypes) {
+    const Operands make{*backends.cpu, dtype};
+    const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), y = make.of(3, dtype, c.y());
+    Conv2dForward args{.x = x, .w = w, .bias = {}, .y = y, .geometry = c.geometry, .workspace = {}};
+    const GuardedWorkspace workspace(*backends.cpu, backends.cpu->workspace_bytes(args));
+    args.workspace = workspace.view();
+    const auto call = backends.cpu->prepare(args);
+    call->launch(*backends.cpu_stream);
+    backends.cpu_stream->synchronize();
+    const auto before = values(y);
+    // Weights of half the size, exactly, give half the output: rounding commutes with powers of two.
+    dispatch_floating(dtype, [&](auto t) {
+      for (auto& v : w.span<decltype(t)>()) v = round_to<decltype(t)>(to_float(v) / 2);
+    });
+    call->launch(*backends.cpu_stream);
+    backends.cpu_stream->synchronize();
+    auto doubled = values(y);
+    for (std::size_t i = 0; i < doubled.size(); ++i) {
+      ASSERT_NEAR(doubled[i] * 2, before[i], 4 * unit_roundoff(dtype) * std::abs(before[i])) << "element " << i;
+    }
+  }
+}
+
+TEST(OnednnConvolution, NoSamplesGiveZeroGradientsOrLeaveThemWhenAccumulating) {
+  const Backends backends;
+  Case c = cases().front();
+  c.samples = 0;
+  for (const DType dtype : kDTypes) {
+    const Operands make{*backends.cpu, dtype};
+    EXPECT_TRUE(forward(make, *backends.cpu_stream, c, dtype).empty());
+    EXPECT_TRUE(backward_data(make, *backends.cpu_stream, c, dtype).empty());
+    const auto zero = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    EXPECT_EQ(zero.dw, std::vector<float>(zero.dw.size()));
+    EXPECT_EQ(zero.dbias, std::vector<float>(zero.dbias.size()));
+    EXPECT_EQ(backward_weights(make, *backends.cpu_stream, c, dtype, true).dw, random_values(dtype, c.w().elements(), 3));
+  }
+}
+
+TEST(OnednnConvolution, WorkspaceOfFp16DoesNotGrowWithTheBatch) {
+  const Backends backends;
+  const auto bytes = [&](std::int64_t samples) {
+    Case c = cases().front();
+    c.samples = samples;
+    const auto view = [](const Shape& shape) { return TensorView(nullptr, DType::fp16, shape); };
+    return std::max(
+        {backends.cpu->workspace_bytes(Conv2dForward{
+             .x = view(c.x()), .w = view(c.w()), .bias = {}, .y = view(c.y()), .geometry = c.geometry, .workspace = {}}),
+         backends.cpu->workspace_bytes(Conv2dBackwardWeights{
+             .x = view(c.x()), .dy = view(c.y()), .dw = view(c.w()), .dbias = {}, .geometry = c.geometry, .workspace = {}})});
+  };
+  // More samples than any chunk of this shape has; equal chunks may differ by an image.
+  EXPECT_LE(bytes(1 << 16), bytes(1 << 12) + 2 * 7 * 7 * 16 * size_bytes(DType::fp32) * 2);
+}
+
+TEST(OnednnConvolution, RefusesAWorkspaceThatIsTooSmall) {
+  const Backends backends;
+  const Case c = cases().front();
+  const Operands make{*backends.cpu, DType::fp16};
+  const Tensor x = make.of(1, DType::fp16, c.x()), w = make.of(2, DType::fp16, c.w()), y = make.of(3, DType::fp16, c.y());
+  const Conv2dForward args{.x = x, .w = w, .bias = {}, .y = y, .geometry = c.geometry, .workspace = {}};
+  EXPECT_THROW(backends.cpu->prepare(args), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace minim

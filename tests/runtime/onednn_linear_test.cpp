@@ -1,0 +1,147 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "minim/runtime/kernels/linear.h"
+#include "onednn_case.h"
+
+namespace minim {
+namespace {
+
+using namespace onednn_case;
+
+struct Case {
+  std::int64_t samples, inputs, outputs;
+
+  Shape x() const { return {samples, inputs}; }
+  Shape w() const { return {outputs, inputs}; }
+  Shape y() const { return {samples, outputs}; }
+};
+
+/// One tile, and tiles with remainders along each of the three dimensions.
+constexpr Case kCases[] = {{1, 1, 1},     {3, 5, 7},      {64, 84, 10}, {17, 700, 300},
+                           {300, 33, 20}, {270, 40, 530}, {5, 1500, 3}, {20, 3, 600}};
+
+template <class Body>
+void for_all(const Body& body) {
+  for (const Case& c : kCases) {
+    for (const DType dtype : kDTypes) {
+      SCOPED_TRACE(c.y().to_string() + " = " + c.x().to_string() + " x " + c.w().to_string() + ", " + std::string(name(dtype)));
+      body(c, dtype);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+std::vector<float> forward(const Operands& make, Stream& stream, const Case& c, DType dtype) {
+  const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), bias = make.of(3, dtype, {c.outputs});
+  const Tensor y = make.of(4, dtype, c.y());
+  run_guarded(make.backend, stream, LinearForward{.x = x, .w = w, .bias = bias, .y = y, .workspace = {}});
+  return values(y);
+}
+
+std::vector<float> backward_data(const Operands& make, Stream& stream, const Case& c, DType dtype) {
+  const Tensor dy = make.of(1, dtype, c.y()), w = make.of(2, dtype, c.w()), dx = make.of(3, dtype, c.x());
+  run_guarded(make.backend, stream, LinearBackwardData{.dy = dy, .w = w, .dx = dx, .workspace = {}});
+  return values(dx);
+}
+
+struct Gradients {
+  std::vector<float> dw, dbias;
+};
+
+Gradients backward_weights(const Operands& make, Stream& stream, const Case& c, DType dtype, bool accumulate) {
+  const Tensor x = make.of(1, dtype, c.x()), dy = make.of(2, dtype, c.y());
+  const Tensor dw = make.of(3, dtype, c.w()), dbias = make.of(4, dtype, {c.outputs});
+  run_guarded(make.backend, stream,
+              LinearBackwardWeights{.x = x, .dy = dy, .dw = dw, .dbias = dbias, .accumulate = accumulate, .workspace = {}});
+  return {values(dw), values(dbias)};
+}
+
+TEST(OnednnLinear, ForwardAccumulatesInFp32AndRoundsOnce) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) {
+    const auto found = forward({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
+    const auto exact = forward({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
+    const auto magnitudes = forward({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
+    expect_accumulated_in_fp32(dtype, c.inputs, found, exact, magnitudes);
+  });
+}
+
+TEST(OnednnLinear, BackwardDataAccumulatesInFp32AndRoundsOnce) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) {
+    const auto found = backward_data({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
+    const auto exact = backward_data({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
+    const auto magnitudes = backward_data({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
+    expect_accumulated_in_fp32(dtype, c.outputs, found, exact, magnitudes);
+  });
+}
+
+void expect_gradients(const Backends& backends, bool accumulate) {
+  for_all([&](const Case& c, DType dtype) {
+    const auto found = backward_weights({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype, accumulate);
+    const auto exact = backward_weights({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32, accumulate);
+    const auto magnitudes =
+        backward_weights({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32, accumulate);
+    expect_accumulated_in_fp32(dtype, c.samples, found.dw, exact.dw, magnitudes.dw);
+    expect_accumulated_in_fp32(dtype, c.samples, found.dbias, exact.dbias, magnitudes.dbias);
+  });
+}
+
+TEST(OnednnLinear, GradientsAreSummedInFp32AndRoundedOnce) { expect_gradients(Backends(), false); }
+
+TEST(OnednnLinear, OldGradientsAreAddedBeforeRounding) { expect_gradients(Backends(), true); }
+
+TEST(OnednnLinear, TwoRunsOnTwoThreadsGiveEqualBits) {
+  const Backends backends(2);
+  for_all([&](const Case& c, DType dtype) {
+    const Operands make{*backends.cpu, dtype};
+    EXPECT_EQ(forward(make, *backends.cpu_stream, c, dtype), forward(make, *backends.cpu_stream, c, dtype));
+    EXPECT_EQ(backward_data(make, *backends.cpu_stream, c, dtype), backward_data(make, *backends.cpu_stream, c, dtype));
+    const auto first = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    const auto second = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    EXPECT_EQ(first.dw, second.dw);
+    EXPECT_EQ(first.dbias, second.dbias);
+  });
+}
+
+TEST(OnednnLinear, NoSamplesGiveZeroGradientsOrLeaveThemWhenAccumulating) {
+  const Backends backends;
+  const Case c{0, 5, 7};
+  for (const DType dtype : kDTypes) {
+    const Operands make{*backends.cpu, dtype};
+    EXPECT_TRUE(forward(make, *backends.cpu_stream, c, dtype).empty());
+    EXPECT_TRUE(backward_data(make, *backends.cpu_stream, c, dtype).empty());
+    const auto zero = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    EXPECT_EQ(zero.dw, std::vector<float>(zero.dw.size()));
+    EXPECT_EQ(zero.dbias, std::vector<float>(zero.dbias.size()));
+    const auto kept = backward_weights(make, *backends.cpu_stream, c, dtype, true);
+    EXPECT_EQ(kept.dw, random_values(dtype, c.w().elements(), 3));
+    EXPECT_EQ(kept.dbias, random_values(dtype, c.outputs, 4));
+  }
+}
+
+TEST(OnednnLinear, WorkspaceStaysBoundedForWideLayers) {
+  const Backends backends;
+  const Case c{4096, 25088, 4096};
+  const auto view = [](const Shape& shape) { return TensorView(nullptr, DType::fp16, shape); };
+  // The tiles of the three matrices in FP32, 1 MiB, and what oneDNN itself asks for on top of them.
+  constexpr std::int64_t kMostBytes = 4 << 20;
+  EXPECT_LE(backends.cpu->workspace_bytes(
+                LinearForward{.x = view(c.x()), .w = view(c.w()), .bias = {}, .y = view(c.y()), .workspace = {}}),
+            kMostBytes);
+  EXPECT_LE(backends.cpu->workspace_bytes(
+                LinearBackwardWeights{.x = view(c.x()), .dy = view(c.y()), .dw = view(c.w()), .dbias = {}, .workspace = {}}),
+            kMostBytes);
+}
+
+TEST(OnednnLinear, RefusesAWorkspaceThatIsTooSmall) {
+  const Backends backends;
+  const Operands make{*backends.cpu, DType::fp16};
+  const Tensor x = make.of(1, DType::fp16, {2, 3}), w = make.of(2, DType::fp16, {4, 3}), y = make.of(3, DType::fp16, {2, 4});
+  EXPECT_THROW(backends.cpu->prepare(LinearForward{.x = x, .w = w, .bias = {}, .y = y, .workspace = {}}), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace minim
