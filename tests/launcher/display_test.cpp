@@ -1,0 +1,64 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "command/progress.h"
+#include "command/text.h"
+
+namespace minim::command {
+namespace {
+
+constexpr ProgressState kHalfway{.step = 50,
+                                 .total_steps = 100,
+                                 .epoch = 2,
+                                 .epochs = 3,
+                                 .loss = 0.25,
+                                 .accuracy = 0.915,
+                                 .images_per_second = 1234.4,
+                                 .loss_scale = 65536,
+                                 .skipped = 1,
+                                 .seconds_left = 83};
+
+TEST(ProgressLine, ShowsAllFigures) {
+  EXPECT_EQ(plain_line(kHalfway), "epoch 2/3  step 50/100  loss 0.2500  accuracy 91.5%  1234 images/s  scale 65536  skipped 1  left 1:23");
+}
+
+TEST(ProgressLine, BarIsAsLongAsTheShareThatIsDone) {
+  EXPECT_EQ(bar_line(kHalfway, 200).substr(0, 23), "[==========>         ] ");
+  ProgressState end = kHalfway;
+  end.step = 100;
+  EXPECT_EQ(bar_line(end, 200).substr(0, 23), "[====================] ");
+}
+
+TEST(ProgressLine, BarFitsNarrowTerminals) { EXPECT_EQ(bar_line(kHalfway, 40).size(), 40U); }
+
+TEST(RateMeter, ConvergesToTheRateAndEstimatesTheTimeLeft) {
+  const RateMeter::Clock::time_point start{};
+  RateMeter meter(start, 10);
+  EXPECT_TRUE(std::isinf(meter.seconds_left(5)));
+  for (int i = 1; i <= 100; ++i) meter.update(start + std::chrono::milliseconds(250 * i), 10 + i);
+  constexpr double kRounding = 1e-9;  // a hundred roundings in FP64
+  EXPECT_NEAR(meter.steps_per_second(), 4, kRounding);
+  EXPECT_NEAR(meter.seconds_left(8), 2, kRounding);
+}
+
+TEST(Text, FormatsBytesDurationsAndMagnitudes) {
+  EXPECT_EQ(format_bytes(512), "512 B");
+  EXPECT_EQ(format_bytes(3 << 19), "1.50 MiB");
+  EXPECT_EQ(format_duration(7.4), "0:07");
+  EXPECT_EQ(format_duration(3723), "1:02:03");
+  EXPECT_EQ(format_duration(std::nan("")), "-");
+  EXPECT_EQ(format_magnitude(4.09e9), "4.09 G");
+  EXPECT_EQ(format_magnitude(12340), "12.3 k");
+  EXPECT_EQ(format_magnitude(950), "950");
+}
+
+TEST(TextTable, AlignsColumns) {
+  TextTable table({"name", "size"});
+  table.add({"é", "1"});
+  table.add({"weights", "1234"});
+  EXPECT_EQ(table.to_string(), "name     size\n-------------\né           1\nweights  1234\n");
+}
+
+}  // namespace
+}  // namespace minim::command

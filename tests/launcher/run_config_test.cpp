@@ -1,0 +1,138 @@
+#include "command/run_config.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <type_traits>
+
+#include "command/command_line.h"
+#include "command/run_options.h"
+#include "minim/runtime/error.h"
+
+namespace minim::command {
+namespace {
+
+std::string error_of_resolving(RunConfig config) {
+  try {
+    resolve(std::move(config));
+  } catch (const InvalidArgument& error) {
+    return error.what();
+  }
+  return {};
+}
+
+/// A configuration in which nothing has its default.
+RunConfig unusual() {
+  RunConfig config;
+  visit_options(config, [](const OptionInfo& info, auto& value) {
+    using T = std::remove_reference_t<decltype(value)>;
+    if constexpr (std::is_same_v<T, std::string>) value = info.choices.empty() ? "a \"#\" b" : info.choices.back();
+    else if constexpr (std::is_same_v<T, bool>) value = !value;
+    else value += static_cast<T>(3);
+  });
+  config.lr = 0.1;
+  config.weight_decay = 1.0 / 3;
+  return config;
+}
+
+TEST(RunConfig, SurvivesBeingWrittenAndRead) {
+  const RunConfig config = unusual();
+  const RunConfig read = apply_toml(RunConfig{}, to_toml(config), "config.toml");
+  EXPECT_EQ(to_toml(read), to_toml(config));
+  EXPECT_EQ(read.weight_decay, config.weight_decay);
+  EXPECT_EQ(read.data, config.data);
+  EXPECT_EQ(configuration_hash(read), configuration_hash(config));
+}
+
+TEST(RunConfig, SavedConfigurationDoesNotSayWhereItsResultsWent) {
+  RunConfig config;
+  config.output = "/somewhere/else";
+  EXPECT_EQ(to_toml(config).find("output"), std::string::npos);
+}
+
+TEST(RunConfig, ResolvingIsStable) {
+  const RunConfig once = resolve(RunConfig{});
+  EXPECT_EQ(to_toml(resolve(once)), to_toml(once));
+}
+
+TEST(RunConfig, LossScaleFollowsThePrecision) {
+  RunConfig config;
+  EXPECT_EQ(resolve(config).loss_scale, "dynamic");
+  config.precision = "bf16";
+  EXPECT_EQ(resolve(config).loss_scale, "off");
+  config.loss_scale = "dynamic";
+  EXPECT_NE(error_of_resolving(config).find("--loss-scale dynamic"), std::string::npos);
+}
+
+TEST(RunConfig, ConstantLossScaleIsAPowerOfTwo) {
+  RunConfig config;
+  config.loss_scale = "128";
+  EXPECT_EQ(loss_scale_config(resolve(config)).mode, LossScaleMode::constant);
+  EXPECT_EQ(loss_scale_config(resolve(config)).initial, 128.0F);
+  config.loss_scale = "100";
+  EXPECT_FALSE(error_of_resolving(config).empty());
+  config.loss_scale = "high";
+  EXPECT_NE(error_of_resolving(config).find("\"high\" is not a number"), std::string::npos);
+}
+
+TEST(RunConfig, RefusalsNameTheOption) {
+  RunConfig config;
+  config.batch = 0;
+  EXPECT_EQ(error_of_resolving(config), "--batch is 0, it must be at least 1");
+  config = {};
+  config.momentum = 1;
+  EXPECT_NE(error_of_resolving(config).find("--momentum"), std::string::npos);
+  config = {};
+  config.milestones = "0.5,7";
+  EXPECT_NE(error_of_resolving(config).find("--milestones"), std::string::npos);
+  config = {};
+  config.lr = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_NE(error_of_resolving(config).find("--lr"), std::string::npos);
+}
+
+TEST(RunConfig, HashIgnoresTheMannerOfRunning) {
+  RunConfig config, other;
+  other.threads = 7;
+  other.output = "elsewhere";
+  EXPECT_EQ(configuration_hash(config), configuration_hash(other));
+  other.seed = 2;
+  EXPECT_NE(configuration_hash(config), configuration_hash(other));
+}
+
+TEST(ResumeConflict, NumbersStayMannerMayChange) {
+  const RunConfig before = resolve(RunConfig{});
+  RunConfig now = before;
+  now.threads = 3;
+  now.output = "x";
+  EXPECT_EQ(resume_conflict(before, now, true), "");
+  now.lr = 1;
+  EXPECT_NE(resume_conflict(before, now, true).find("--lr 1 differs from the run's 0.05"), std::string::npos);
+}
+
+TEST(ResumeConflict, BatchMayChangeWithTheNumberOfRanksOnly) {
+  const RunConfig before = resolve(RunConfig{});
+  RunConfig now = before;
+  now.batch = 32;
+  EXPECT_NE(resume_conflict(before, now, true).find("--batch"), std::string::npos);
+  EXPECT_EQ(resume_conflict(before, now, false), "");
+}
+
+TEST(ResumeConflict, LengthMayChangeUnderAConstantRateOnly) {
+  RunConfig before = resolve(RunConfig{});
+  RunConfig now = before;
+  now.epochs = 9;
+  EXPECT_NE(resume_conflict(before, now, true).find("cosine schedule depends on it"), std::string::npos);
+  before.schedule = now.schedule = "constant";
+  EXPECT_EQ(resume_conflict(before, now, true), "");
+}
+
+TEST(OptimizerConfig, MilestonesAreFractionsOfTheRun) {
+  RunConfig config = resolve(RunConfig{});
+  config.schedule = "step";
+  const OptimizerConfig optimizer = optimizer_config(config, 200);
+  EXPECT_EQ(optimizer.schedule.milestones, (std::vector<std::int64_t>{100, 150}));
+  EXPECT_EQ(optimizer.schedule.total_steps, 200);
+}
+
+}  // namespace
+}  // namespace minim::command
