@@ -1,0 +1,124 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "minim/launcher/checkpoint.h"
+#include "minim/model/data/loader.h"
+
+namespace minim::testing {
+
+struct TinyOptions {
+  Precision precision = Precision::mixed;
+  UpdateRule rule = SgdRule{};
+  std::uint64_t seed = 3;
+  std::int64_t channels = 5;  ///< of the convolution
+  bool batch_norm = true;
+  bool hidden = false;  ///< one layer more
+};
+
+/// Everything of one rank that decides what comes next.
+struct Snapshot {
+  std::map<std::string, std::vector<float>> arrays;  ///< of parameters, gathered
+  std::map<std::string, std::vector<float>> states;  ///< the rank's own
+  StepState step;
+};
+
+/// One rank of a small network in training: convolution, batch norm, linear, on synthetic images of 6 x 6, 12 a step over all ranks.
+class TinyRun {
+ public:
+  static constexpr std::int64_t kGlobalBatch = 12;
+
+  explicit TinyRun(Communicator& communicator, const TinyOptions& options = {})
+      : communicator_(communicator),
+        options_(options),
+        backend_(make_cpu_backend(1)),
+        dataset_(make_synthetic({.height = 6, .width = 6, .channels = 1, .classes = 3}, 50, 1, Split::train)),
+        graph_(model_, Graph::Mode::training) {
+    build();
+    std::vector<PhaseConfig> phases(1);
+    phases[0].graphs = {&graph_};
+    phases[0].batch = kGlobalBatch / communicator.size();
+    phases[0].optimizer.rule = options.rule;
+    phases[0].optimizer.loss_scale = {.initial = 1024.0F, .growth_interval = 2};
+    phases[0].optimizer.schedule = {.base = 0.05, .total_steps = 1000};
+    trainer_ = std::make_unique<Trainer>(*backend_, communicator, model_, std::move(phases),
+                                         Trainer::Options{.precision = options.precision, .seed = options.seed});
+  }
+
+  /// Goes on from the step that the trainer is at.
+  void train(int steps) {
+    TrainingLoader loader(*dataset_, *backend_,
+                          {.batch = kGlobalBatch / communicator_.size(),
+                           .rank = communicator_.rank(),
+                           .world_size = communicator_.size(),
+                           .dtype = compute_dtype(options_.precision),
+                           .seed = options_.seed,
+                           .start_position = position()});
+    for (int i = 0; i < steps; ++i) {
+      trainer_->step([&loader](const MicroBatch& micro_batch) {
+        const Batch& batch = loader.next();
+        const Plan& plan = *micro_batch.plans[0];
+        copy(batch.images, plan.input("images"));
+        copy(batch.labels, plan.input("labels"));
+        plan.input("valid_samples").data<std::int32_t>()[0] = batch.valid_samples;
+        return 0;
+      });
+    }
+  }
+
+  std::int64_t position() const { return trainer_->attempted() * kGlobalBatch; }
+  CheckpointExtra extra() const { return {.data_position = position(), .configuration = "model = \"tiny\"\n", .note = "interval"}; }
+  Trainer& trainer() { return *trainer_; }
+  Model& model() { return model_; }
+
+  /// Collective.
+  Snapshot snapshot() {
+    Snapshot all;
+    ShardedOptimizer& optimizer = trainer_->optimizer();
+    for (const auto& array : optimizer.array_names()) {
+      for (const Parameter* parameter : optimizer.parameters()) {
+        all.arrays[array + ":" + parameter->name] = optimizer.gather_array(array, *parameter);
+      }
+    }
+    trainer_->stream().synchronize();
+    for (const auto& state : model_.states()) {
+      const auto values = state->committed.span<float>();
+      all.states[state->name].assign(values.begin(), values.end());
+    }
+    all.step = trainer_->state();
+    return all;
+  }
+
+ private:
+  void build() {
+    const Value count = graph_.input("valid_samples", ElementType::int32, Shape{1});
+    Value x = graph_.input("images", ElementType::activation, Shape{Shape::kBatch, 6, 6, 1}, count);
+    const Value labels = graph_.input("labels", ElementType::int32, Shape{Shape::kBatch}, count);
+    x = graph_.conv2d("conv", x, options_.channels, {.kernel_h = 3, .kernel_w = 3, .geometry = {}});
+    if (options_.batch_norm) x = graph_.batch_norm("bn", x);
+    x = graph_.flatten("flatten", graph_.relu("relu", x));
+    if (options_.hidden) x = graph_.linear("hidden", x, 7);
+    const LossValues loss = graph_.softmax_cross_entropy("loss", graph_.linear("fc", x, 3), labels);
+    graph_.output("loss", loss.loss);
+    graph_.output("weight", loss.weight);
+    graph_.output("correct", loss.correct);
+  }
+
+  static void copy(ConstTensorView from, TensorView to) {
+    const auto* bytes = static_cast<const std::byte*>(from.raw());
+    std::copy(bytes, bytes + from.size_bytes(), static_cast<std::byte*>(to.raw()));
+  }
+
+  Communicator& communicator_;
+  TinyOptions options_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Dataset> dataset_;
+  Model model_;
+  Graph graph_;
+  std::unique_ptr<Trainer> trainer_;
+};
+
+}  // namespace minim::testing
