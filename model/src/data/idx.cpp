@@ -124,8 +124,9 @@ std::vector<std::uint8_t> read_elements(ByteSource& source, std::int64_t count, 
                                              source.size_bytes()));
   }
   std::vector<std::uint8_t> elements(static_cast<std::size_t>(wanted));
-  source.read(elements, what);
-  source.expect_end(fmt::format("{} {}", count, what));
+  const auto all = fmt::format("{} {}", count, what);
+  source.read(elements, all);
+  source.expect_end(all);
   return elements;
 }
 
