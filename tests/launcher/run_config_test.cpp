@@ -44,6 +44,11 @@ TEST(RunConfig, SurvivesBeingWrittenAndRead) {
   EXPECT_EQ(configuration_hash(read), configuration_hash(config));
 }
 
+TEST(RunConfig, DefaultsSurviveToo) {
+  const RunConfig config = resolve(RunConfig{});
+  EXPECT_EQ(to_toml(apply_toml(unusual(), to_toml(config), "config.toml")), to_toml(config));
+}
+
 TEST(RunConfig, SavedConfigurationDoesNotSayWhereItsResultsWent) {
   RunConfig config;
   config.output = "/somewhere/else";

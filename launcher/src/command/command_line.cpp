@@ -147,10 +147,11 @@ RunConfig apply_entry(const RunConfig& base, const TomlEntry& entry, const std::
   RunConfig result = base;
   CLI::App app;
   add_run_options(app, result, {});
-  const CLI::Option* option = app.get_option_no_throw("--" + entry.key);
+  CLI::Option* option = app.get_option_no_throw("--" + entry.key);
   if (option == nullptr || entry.key == "help") throw DataError(fmt::format("{}: unknown option \"{}\"", where, entry.key));
   try {
-    app.parse(std::vector<std::string>{fmt::format("--{}={}", entry.key, entry.value)});
+    option->add_result(entry.value);
+    option->run_callback();
   } catch (const CLI::ParseError& error) {
     throw DataError(fmt::format("{}: {}", where, error.what()));
   }

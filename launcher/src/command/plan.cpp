@@ -44,10 +44,12 @@ StepFigures figures_of(RunConfig config, const std::string& precision, int ranks
                                   {.precision = parse_precision(precision), .batch = config.batch, .nominal_weight = nominal_weight});
   const auto parameters = parameters_of(network.model);
   const OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
+  const auto evaluation = Plan::compile(network.evaluation, *backend, {.precision = parse_precision(precision), .batch = config.batch});
   StepFigures figures;
   figures.precision = precision;
   figures.optimizer = optimizer_memory(parameters, ranks, optimizer);
   figures.plan = plan->memory();
+  figures.plan.input_bytes += evaluation->memory().input_bytes;  // the rest of it lies in the training plan's arena
   figures.state_bytes = state_bytes(network.model);
   figures.parameters = network.model.parameter_count();
   figures.costs = plan->costs();
