@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -121,6 +122,12 @@ void PlanContext::emit(Args args, double flops) {
   kernel.workspace_bytes = backend().workspace_bytes(args);
   kernel.flops = flops;
   kernel.can_accumulate = requires { args.accumulate; };
+  if constexpr (requires { args.accumulate; }) {
+    // The plan makes both calls, and one that adds may want scratch that one that overwrites does not.
+    Args adding = args;
+    adding.accumulate = true;
+    kernel.workspace_bytes = std::max(kernel.workspace_bytes, backend().workspace_bytes(adding));
+  }
   for_each_tensor(args, [&kernel]<class View>(View& view) {
     if (view.present()) (std::is_same_v<std::remove_const_t<View>, TensorView> ? kernel.writes : kernel.reads).push_back(view);
   });
