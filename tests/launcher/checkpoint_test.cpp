@@ -243,7 +243,7 @@ TEST(Checkpoint, OfAnotherModelIsRefusedByTensorAndShape) {
   };
   expect({.channels = 6}, {"\"master:conv.weight\" has shape [5, ", "wants [6, "});
   expect({.hidden = true}, {"\"master:hidden.weight\""});
-  expect({.batch_norm = false}, {"\":bn."});
+  expect({.batch_norm = false}, {":bn."});
   expect({.rule = AdamRule{}}, {"sgd", "adam"});
   expect({.rule = SgdRule{.momentum = 0}}, {"moment1:conv.weight"});
   expect({.seed = 4}, {"seed 3", "has 4"});
