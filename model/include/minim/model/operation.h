@@ -1,7 +1,7 @@
 #pragma once
 
-#include <functional>
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
