@@ -44,7 +44,7 @@ struct Conv2dBackwardWeights {
   TensorView workspace;
 };
 
-/// Spatial size of the output: floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1; 0 or less where the window does not fit.
+/// Spatial size of the output: floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1; 0 where the window does not fit.
 constexpr std::int64_t conv_output_size(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
                                         std::int64_t dilation) {
   const std::int64_t room = size + padding - dilation * (kernel - 1) - 1;

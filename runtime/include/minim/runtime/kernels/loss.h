@@ -14,7 +14,7 @@ struct SoftmaxCrossEntropyForward {
   TensorView log_sum_exp;          ///< [N], fp32, saved for backward
   TensorView loss;                 ///< [1], fp32: sum of weight * loss over samples
   TensorView weight;               ///< [1], fp32: sum of weights
-  TensorView correct;              ///< [1], fp32: sum of weights of samples whose largest logit is the label's
+  TensorView correct;              ///< [1], fp32: sum of weights of samples whose first largest logit is the label's; none with NaN
   double label_smoothing = 0;
   bool accumulate = false;         ///< add to loss, weight and correct instead of overwriting them
 };
