@@ -8,9 +8,9 @@ namespace minim::zoo {
 Value lenet(Graph& graph, Value images, const ImageTask& task) {
   expect_pixels("lenet", task, 12);  // what two poolings and a 5 x 5 window without padding leave a pixel of
   const PoolGeometry halve;
-  Conv2dOptions padded{.kernel_h = 5, .kernel_w = 5, .geometry = {}, .bias = true};
+  Conv2dOptions padded{.kernel_h = 5, .kernel_w = 5, .bias = true};
   padded.geometry.pad_top = padded.geometry.pad_bottom = padded.geometry.pad_left = padded.geometry.pad_right = 2;
-  const Conv2dOptions plain{.kernel_h = 5, .kernel_w = 5, .geometry = {}, .bias = true};
+  const Conv2dOptions plain{.kernel_h = 5, .kernel_w = 5, .bias = true};
 
   Value x = graph.relu("relu1", graph.conv2d("conv1", images, 6, padded));
   x = graph.max_pool("pool1", x, halve);

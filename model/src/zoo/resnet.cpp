@@ -67,7 +67,7 @@ class Resnet {
   }
 
   Value convolution(const std::string& name, Value x, std::int64_t channels, std::int64_t window, std::int64_t stride) const {
-    Conv2dOptions options{.kernel_h = window, .kernel_w = window, .geometry = {}};
+    Conv2dOptions options{.kernel_h = window, .kernel_w = window};
     Conv2dGeometry& g = options.geometry;
     g.stride_h = g.stride_w = stride;
     g.pad_top = g.pad_left = g.pad_bottom = g.pad_right = window / 2;

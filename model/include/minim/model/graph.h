@@ -20,7 +20,7 @@ struct Value {
 
 struct Conv2dOptions {
   std::int64_t kernel_h = 1, kernel_w = 1;
-  Conv2dGeometry geometry;
+  Conv2dGeometry geometry = {};
   bool bias = false;
 };
 

@@ -26,7 +26,7 @@ struct CompileOptions {
   double nominal_weight = 1;  ///< n0: one rank's loss weight per step over all its micro-batches
   std::uint64_t seed = 0;     ///< of dropout
   /// Which parameters get gradients; null: all. Of training graphs only.
-  std::function<bool(const Parameter&)> trainable;
+  std::function<bool(const Parameter&)> trainable = {};
   bool reuse_memory = true;   ///< false: every tensor keeps a place of its own until the pass ends, for looking at them
 };
 

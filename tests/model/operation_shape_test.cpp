@@ -1,0 +1,127 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <ostream>
+
+#include "minim/model/graph.h"
+#include "minim/runtime/error.h"
+
+namespace minim {
+namespace {
+
+constexpr std::int64_t kN = Shape::kBatch;
+
+/// Something that does not fit, and the sentence that says so.
+struct Misfit {
+  std::string name;
+  std::function<void(Graph&)> build;
+  std::string message;
+};
+std::ostream& operator<<(std::ostream& out, const Misfit& misfit) { return out << misfit.name; }
+
+Value input(Graph& graph, Shape shape, ElementType element = ElementType::activation) {
+  return graph.input("x" + std::to_string(graph.inputs().size()), element, shape);
+}
+
+std::vector<Misfit> misfits() {
+  const Shape image{kN, 6, 7, 4};
+  return {
+      {"ConvolutionOfVectors",
+       [](Graph& g) {
+         g.conv2d("a", input(g, Shape{kN, 4}), 8, {});
+       },
+       "conv2d \"a\": input has shape [N, 4], wanted [N, H, W, C]"},
+      {"ConvolutionWithTooLargeAWindow",
+       [=](Graph& g) { g.conv2d("a", input(g, image), 8, {.kernel_h = 9, .kernel_w = 3, .geometry = {.pad_top = 1}}); },
+       "conv2d \"a\": input [N, 6, 7, 4] has height 7 with padding, the window wants 9"},
+      {"ConvolutionWithTooLargeADilatedWindow",
+       [=](Graph& g) { g.conv2d("a", input(g, image), 8, {.kernel_h = 1, .kernel_w = 3, .geometry = {.dilation_w = 4}}); },
+       "conv2d \"a\": input [N, 6, 7, 4] has width 7 with padding, the window wants 9"},
+      {"ConvolutionInUnevenGroups", [=](Graph& g) { g.conv2d("a", input(g, image), 8, {.geometry = {.groups = 3}}); },
+       "conv2d \"a\": 4 input and 8 output channels do not divide into 3 groups"},
+      {"ConvolutionWithoutStride", [=](Graph& g) { g.conv2d("a", input(g, image), 8, {.geometry = {.stride_h = 0}}); },
+       "conv2d \"a\": height has window 1, stride 0, padding 0 and dilation 1, wanted 1 or more (padding: 0 or more)"},
+      {"ConvolutionOfIntegers", [=](Graph& g) { g.conv2d("a", input(g, image, ElementType::uint8), 8, {}); },
+       "conv2d \"a\": input has elements of type uint8, wanted activation"},
+      {"LinearOfImages", [=](Graph& g) { g.linear("a", input(g, image), 8); },
+       "linear \"a\": input has shape [N, 6, 7, 4], wanted [N, features]"},
+      {"LinearIntoNothing",
+       [](Graph& g) {
+         g.linear("a", input(g, Shape{kN, 3}), 0);
+       },
+       "linear \"a\": the weight has shape [0, 3], wanted [outputs, inputs]"},
+      {"NormalisationWithoutChannels", [](Graph& g) { g.batch_norm("a", input(g, Shape{kN})); },
+       "batch_norm \"a\": input has shape [N], wanted [N, ..., C]"},
+      {"ReluOfIntegers", [](Graph& g) { g.relu("a", input(g, Shape{kN}, ElementType::int32)); },
+       "relu \"a\": input has elements of type int32, wanted activation or fp32"},
+      {"PoolingOfVectors",
+       [](Graph& g) {
+         g.max_pool("a", input(g, Shape{kN, 4}), {});
+       },
+       "max_pool \"a\": input has shape [N, 4], wanted [N, H, W, C]"},
+      {"PoolingWithTooLargeAWindow", [=](Graph& g) { g.average_pool("a", input(g, image), {.window_h = 7, .window_w = 2}); },
+       "average_pool \"a\": input [N, 6, 7, 4] has height 6 with padding, the window wants 7"},
+      {"PoolingWithTooMuchPadding", [=](Graph& g) { g.max_pool("a", input(g, image), {.pad_left = 2}); },
+       "max_pool \"a\": padding 0, 2, 0, 0 (top, left, bottom, right), wanted 0 or more and less than the window 2 x 2"},
+      {"MaxPoolingOverMoreThanAByteCounts",
+       [](Graph& g) {
+         g.max_pool("a", input(g, Shape{kN, 16, 16, 1}), {.window_h = 16, .window_w = 16});
+       },
+       "max_pool \"a\": window 16 x 16 has more than 255 elements"},
+      {"GlobalPoolingOfNothing",
+       [](Graph& g) {
+         g.global_average_pool("a", input(g, Shape{kN, 0, 3, 2}));
+       },
+       "global_average_pool \"a\": input [N, 0, 3, 2] has no positions to average, wanted at least 1 x 1"},
+      {"SumOfUnequalShapes",
+       [=](Graph& g) {
+         g.sum("a", {input(g, image), input(g, Shape{kN, 6, 7, 5})});
+       },
+       "sum \"a\": input 1 has shape [N, 6, 7, 5], input 0 has [N, 6, 7, 4]; wanted equal shapes and types"},
+      {"SumOfNothing", [](Graph& g) { g.sum("a", {}); }, "sum \"a\": has no inputs, wants at least one"},
+      {"ConcatOfUnequalImages",
+       [=](Graph& g) {
+         g.concat("a", {input(g, image), input(g, Shape{kN, 6, 6, 4})});
+       },
+       "concat \"a\": input 1 has shape [N, 6, 6, 4], input 0 has [N, 6, 7, 4]; wanted equal ones but for the last dimension"},
+      {"DropoutOfEverything", [=](Graph& g) { g.dropout("a", input(g, image), 1); }, "dropout: rate 1, wanted one in [0, 1)"},
+      {"DropoutWithoutSamples",
+       [](Graph& g) {
+         g.dropout("a", input(g, Shape{3, 4}), 0.5);
+       },
+       "dropout \"a\": input has shape [3, 4], wanted [N, ...]: each sample has random numbers of its own"},
+      {"LossOfImages", [=](Graph& g) { g.softmax_cross_entropy("a", input(g, image), input(g, Shape{kN}, ElementType::int32)); },
+       "softmax_cross_entropy \"a\": input has shape [N, 6, 7, 4], wanted [N, classes]"},
+      {"LossWithLabelsOfAnotherShape",
+       [](Graph& g) {
+         g.softmax_cross_entropy("a", input(g, Shape{kN, 10}), input(g, Shape{kN, 10}, ElementType::int32));
+       },
+       "softmax_cross_entropy \"a\": labels have shape [N, 10], the logits [N, 10] want int32 [N]"},
+      {"LossWithSmoothingAboveOne",
+       [](Graph& g) {
+         g.softmax_cross_entropy("a", input(g, Shape{kN, 10}), input(g, Shape{kN}, ElementType::int32), {.label_smoothing = 1.5});
+       },
+       "softmax_cross_entropy: label smoothing 1.5, wanted one in [0, 1]"},
+  };
+}
+
+class OperationShape : public testing::TestWithParam<Misfit> {};
+
+TEST_P(OperationShape, ThatDoesNotFitIsRefusedInOneSentence) {
+  Model model;
+  Graph graph(model, Graph::Mode::training);
+  try {
+    GetParam().build(graph);
+    FAIL() << "nothing was thrown";
+  } catch (const InvalidArgument& error) {
+    EXPECT_EQ(std::string(error.what()), GetParam().message);
+  }
+  EXPECT_TRUE(graph.nodes().empty());
+  EXPECT_TRUE(model.parameters().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OperationShape, testing::ValuesIn(misfits()),
+                         [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace minim
