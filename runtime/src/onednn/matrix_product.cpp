@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <type_traits>
 
 #include "cpu/parallel.h"
 #include "minim/runtime/simd.h"
@@ -25,24 +23,28 @@ Tiling cut(std::int64_t extent, std::int64_t largest) {
   return {.extent = extent, .size = tiles == 1 ? extent : round_up((extent + tiles - 1) / tiles, kGranularity)};
 }
 
-memory::desc row_major(std::int64_t rows, std::int64_t columns, memory::data_type type, bool transposed) {
-  return {{rows, columns}, type, transposed ? memory::format_tag::ba : memory::format_tag::ab};
+/// A tile of a matrix whose rows, as stored, are `stride` elements apart.
+memory::desc tile_layout(std::int64_t rows, std::int64_t columns, memory::data_type type, bool transposed, std::int64_t stride) {
+  return {{rows, columns}, type, transposed ? memory::dims{1, stride} : memory::dims{stride, 1}};
 }
 
-dnnl::primitive_desc_base describe(const ProductProblem& problem, DType compute, std::array<std::int64_t, 3> size, bool first) {
+dnnl::primitive_desc_base describe(const ProductProblem& problem, const ProductPlan& plan, std::array<std::int64_t, 3> size,
+                                   bool first) {
   const auto [m, n, k] = size;
-  const auto fp32 = memory::data_type::f32;
-  const auto a = row_major(m, k, data_type(compute), problem.a_transposed);
-  const auto b = row_major(k, n, data_type(compute), problem.b_transposed);
-  const auto c = row_major(m, n, fp32, false);
+  const auto fp32 = memory::data_type::f32, type = data_type(plan.compute);
+  const bool at = problem.a_transposed, bt = problem.b_transposed;
+  const std::int64_t a_stride = plan.ab_in_place ? (at ? problem.m : problem.k) : (at ? m : k);
+  const std::int64_t b_stride = plan.ab_in_place ? (bt ? problem.k : problem.n) : (bt ? k : n);
+  const auto a = tile_layout(m, k, type, at, a_stride), b = tile_layout(k, n, type, bt, b_stride);
+  const auto c = tile_layout(m, n, fp32, false, plan.c_in_place ? problem.n : n);
   auto attributes = user_scratchpad();
-  if (!first) {
+  if (!first || (problem.accumulate && plan.c_in_place)) {
     dnnl::post_ops add;
     add.append_sum(1.0F);
     attributes.set_post_ops(add);
   }
   if (first && problem.has_bias) {
-    return dnnl::matmul::primitive_desc({a, b, row_major(1, n, fp32, false), c}, attributes, engine());
+    return dnnl::matmul::primitive_desc({a, b, tile_layout(1, n, fp32, false, n), c}, attributes, engine());
   }
   return dnnl::matmul::primitive_desc({a, b, c}, attributes, engine());
 }
@@ -56,7 +58,7 @@ std::vector<std::int64_t> sizes(const Tiling& tiling) {
 
 void describe_tiles(const ProductProblem& problem, ProductPlan& plan) {
   const auto add = [&](std::array<std::int64_t, 3> size, bool first) {
-    plan.tiles.push_back({.size = size, .first = first, .primitive = describe(problem, plan.compute, size, first)});
+    plan.tiles.push_back({.size = size, .first = first, .primitive = describe(problem, plan, size, first)});
   };
   for (const auto m : sizes(plan.m)) {
     for (const auto n : sizes(plan.n)) {
@@ -68,15 +70,12 @@ void describe_tiles(const ProductProblem& problem, ProductPlan& plan) {
 }
 
 void lay_out(const ProductProblem& problem, ProductPlan& plan) {
-  const bool as_computed = problem.storage == plan.compute;
-  // A tile lies in one piece where it spans its matrix's rows.
-  plan.a_in_place = as_computed && (problem.a_transposed ? plan.m : plan.k).count() == 1;
-  plan.b_in_place = as_computed && (problem.b_transposed ? plan.k : plan.n).count() == 1;
-  plan.c_in_place = problem.storage == DType::fp32 && !problem.accumulate && plan.n.count() == 1;
   const std::int64_t m = plan.m.size, n = plan.n.size, k = plan.k.size;
   WorkspaceLayout workspace;
-  if (!plan.a_in_place) plan.a = workspace.add(m * k * size_bytes(plan.compute));
-  if (!plan.b_in_place) plan.b = workspace.add(k * n * size_bytes(plan.compute));
+  if (!plan.ab_in_place) {
+    plan.a = workspace.add(m * k * size_bytes(plan.compute));
+    plan.b = workspace.add(k * n * size_bytes(plan.compute));
+  }
   if (!plan.c_in_place) plan.c = workspace.add(m * n * size_bytes(DType::fp32));
   if (problem.has_bias && problem.storage != DType::fp32) plan.bias = workspace.add(problem.n * size_bytes(DType::fp32));
   std::int64_t most_bytes = 0;
@@ -85,45 +84,37 @@ void lay_out(const ProductProblem& problem, ProductPlan& plan) {
   plan.workspace_bytes = workspace.size_bytes();
 }
 
-/// Copies `columns` elements of each of `rows` rows into a compact tile of the same or of FP32 elements.
-template <class From, class To>
-void copy_rows(const From* from, std::int64_t stride, To* to, std::int64_t rows, std::int64_t columns) {
-  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1),
-                    [=](std::int64_t begin, std::int64_t end) {
-                      for (std::int64_t row = begin; row < end; ++row) {
-                        if constexpr (std::is_same_v<From, To>) {
-                          std::memcpy(to + row * columns, from + row * stride, static_cast<std::size_t>(columns) * sizeof(To));
-                        } else {
-                          simd::to_float(from + row * stride, to + row * columns, columns);
-                        }
-                      }
-                    });
+/// Calls `f(row)` for each row of a tile.
+template <class F>
+void for_rows(std::int64_t rows, std::int64_t columns, const F& f) {
+  const std::int64_t grain = std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1);
+  cpu::parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) f(row);
+  });
+}
+
+/// Converts a tile, its rows `stride` elements apart, into a compact one.
+template <class T>
+void load_rows(const T* from, std::int64_t stride, float* to, std::int64_t rows, std::int64_t columns) {
+  if (columns == stride) return simd::convert({from, kDType<T>, Shape{rows * columns}}, {to, DType::fp32, Shape{rows * columns}});
+  for_rows(rows, columns, [=](std::int64_t row) { simd::to_float(from + row * stride, to + row * columns, columns); });
 }
 
 /// Rounds a compact tile of FP32 sums into rows of c, or adds it to them.
 template <class T>
 void store_rows(float* from, T* to, std::int64_t stride, std::int64_t rows, std::int64_t columns, bool accumulate) {
-  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kElementsPerThread / columns, 1),
-                    [=](std::int64_t begin, std::int64_t end) {
-                      std::array<float, kTile> old;
-                      for (std::int64_t row = begin; row < end; ++row) {
-                        if (accumulate) {
-                          simd::to_float(to + row * stride, old.data(), columns);
-                          simd::add(old.data(), from + row * columns, columns);
-                        }
-                        simd::from_float(from + row * columns, to + row * stride, columns);
-                      }
-                    });
-}
-
-template <class T>
-const void* load_tile(const T* from, std::int64_t stride, void* scratch, DType compute, std::int64_t rows, std::int64_t columns) {
-  if (compute == kDType<T>) {
-    copy_rows(from, stride, static_cast<T*>(scratch), rows, columns);
-  } else {
-    copy_rows(from, stride, static_cast<float*>(scratch), rows, columns);
+  if (columns == stride && !accumulate) {
+    return simd::convert({from, DType::fp32, Shape{rows * columns}}, {to, kDType<T>, Shape{rows * columns}});
   }
-  return scratch;
+  for_rows(rows, columns, [=](std::int64_t row) {
+    float* sums = from + row * columns;
+    if (accumulate) {
+      std::array<float, kTile> old;
+      simd::to_float(to + row * stride, old.data(), columns);
+      simd::add(old.data(), sums, columns);
+    }
+    simd::from_float(sums, to + row * stride, columns);
+  });
 }
 
 }  // namespace
@@ -132,6 +123,8 @@ ProductPlan plan_product(const ProductProblem& problem, int threads) {
   const ThreadScope scope(threads);
   ProductPlan plan;
   plan.compute = compute_dtype(problem.storage);
+  plan.ab_in_place = problem.storage == plan.compute;
+  plan.c_in_place = problem.storage == DType::fp32;
   plan.m = cut(problem.m, kTile);
   plan.n = cut(problem.n, kTile);
   plan.k = cut(problem.k, std::max((kTileElements - plan.m.size * plan.n.size) / (plan.m.size + plan.n.size), kTile));
@@ -143,12 +136,11 @@ ProductPlan plan_product(const ProductProblem& problem, int threads) {
 Product::Product(const ProductProblem& problem, const ProductPlan& plan, ConstTensorView a, ConstTensorView b,
                  ConstTensorView bias, TensorView c, TensorView workspace)
     : problem_(problem),
-      compute_(plan.compute),
       m_(plan.m),
       n_(plan.n),
       k_(plan.k),
-      a_{.matrix = a, .columns = problem.a_transposed ? problem.m : problem.k, .scratch = plan.a.in(workspace)},
-      b_{.matrix = b, .columns = problem.b_transposed ? problem.k : problem.n, .scratch = plan.b.in(workspace)},
+      a_{.matrix = a, .columns = problem.a_transposed ? problem.m : problem.k, .scratch = plan.a.in<float>(workspace)},
+      b_{.matrix = b, .columns = problem.b_transposed ? problem.k : problem.n, .scratch = plan.b.in<float>(workspace)},
       c_(c),
       bias_(bias),
       c_scratch_(plan.c.in<float>(workspace)) {
@@ -197,7 +189,9 @@ const void* Product::load(const Operand& operand, std::int64_t row, std::int64_t
                           std::int64_t columns) const {
   return dispatch_floating(operand.matrix.dtype(), [&](auto t) -> const void* {
     const auto* from = operand.matrix.data<decltype(t)>() + row * operand.columns + column;
-    return operand.scratch == nullptr ? from : load_tile(from, operand.columns, operand.scratch, compute_, rows, columns);
+    if (operand.scratch == nullptr) return from;
+    load_rows(from, operand.columns, operand.scratch, rows, columns);
+    return operand.scratch;
   });
 }
 

@@ -36,13 +36,13 @@ struct TileProduct {
   dnnl::primitive_desc_base primitive;
 };
 
-/// A product is computed tile by tile: the tiles of a and b that are not already there in the primitive's type are converted into
-/// scratch, where they and the FP32 sums of c stay in the L2 cache; a finished tile of c is rounded into place. So scratch does
-/// not grow with the layer, weights are converted once for up to `kTile` rows, and FP32 sums span all of k.
+/// A product is computed tile by tile. Tiles of a and b in the primitive's own type are used where they lie; others are converted
+/// into scratch, where they and the FP32 sums of c stay in the L2 cache, and a finished tile of c is rounded into place. So
+/// scratch does not grow with the layer, weights are converted once for up to `kTile` rows, and FP32 sums span all of k.
 struct ProductPlan {
   DType compute = DType::fp32;  ///< of a and b; c and bias are FP32
   Tiling m, n, k;
-  bool a_in_place = false, b_in_place = false, c_in_place = false;
+  bool ab_in_place = false, c_in_place = false;
   std::vector<TileProduct> tiles;
   Region a, b, c, bias, scratchpad;
   std::int64_t workspace_bytes = 0;
@@ -63,7 +63,7 @@ class Product {
   struct Operand {
     ConstTensorView matrix;
     std::int64_t columns;
-    void* scratch;
+    float* scratch;
   };
   struct BoundTile {
     std::array<std::int64_t, 3> size;
@@ -78,7 +78,6 @@ class Product {
   float* sums(std::int64_t i, std::int64_t j) const;
 
   ProductProblem problem_;
-  DType compute_;
   Tiling m_, n_, k_;
   Operand a_, b_;
   TensorView c_, bias_scratch_;
