@@ -131,9 +131,9 @@ void BoundPlan::backward(bool accumulate, PlanObserver* observer) {
   stream_->synchronize();
 }
 
-std::vector<float> all_gradients(const Model& model) {
+std::vector<float> gradients(std::span<Parameter* const> parameters) {
   std::vector<float> all;
-  for (const auto& p : model.parameters()) {
+  for (const Parameter* p : parameters) {
     const std::vector<float> one = floats(p->gradient);
     all.insert(all.end(), one.begin(), one.end());
   }

@@ -72,7 +72,7 @@ class BoundPlan {
   std::unique_ptr<Plan> plan_;
 };
 
-/// The gradients of all parameters of a model that have one, one after the other.
-std::vector<float> all_gradients(const Model& model);
+/// Their gradients, one after the other.
+std::vector<float> gradients(std::span<Parameter* const> parameters);
 
 }  // namespace minim::test
