@@ -18,9 +18,9 @@ struct Case {
   Shape y() const { return {samples, outputs}; }
 };
 
-/// One tile, and tiles with remainders along each of the three dimensions.
-constexpr Case kCases[] = {{1, 1, 1},     {3, 5, 7},      {64, 84, 10}, {17, 700, 300},
-                           {300, 33, 20}, {270, 40, 530}, {5, 1500, 3}, {20, 3, 600}};
+/// One tile; several along the rows and columns of a result; three along the sums of each pass in turn.
+constexpr Case kCases[] = {{1, 1, 1},      {3, 5, 7},    {64, 84, 10},    {17, 700, 300},  {300, 33, 20},
+                           {270, 40, 530}, {20, 3, 600}, {200, 800, 200}, {200, 200, 800}, {800, 200, 200}};
 
 template <class Body>
 void for_all(const Body& body) {
