@@ -44,7 +44,7 @@ void GroupCommunicator::abort(const std::string& reason) {
   fail(std::make_exception_ptr(CommError(text)), text);
 }
 
-void GroupCommunicator::check_group() {
+void GroupCommunicator::check_node() {
   if (node_.failed()) throw CommError(node_.failure_reason());
 }
 
@@ -54,7 +54,6 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
     hint_sent_ = false;
   }
   last_silence_ = silent;
-  if (transport_) read_notices();
   if (silent >= next_check_of_lives_) {
     next_check_of_lives_ = silent + kBetweenChecksOfLives;
     check_lives(collective.signature());
@@ -65,7 +64,8 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
   if (silent >= deadline_) give_up(collective.signature(), silent);
 }
 
-void GroupCommunicator::read_notices() {
+void GroupCommunicator::check_other_nodes() {
+  if (!transport_) return;
   while (const auto notice = transport_->poll_notice()) {
     if (notice->kind == Notice::Kind::failure) throw CommError(notice->text);
     if (notice->sequence > hint_sequence_) {

@@ -24,7 +24,8 @@ class GroupCommunicator : public QueuedCommunicator {
                     std::chrono::milliseconds deadline);
 
   Steps start(const Collective& collective) final;
-  void check_group() final;
+  void check_node() final;
+  void check_other_nodes() final;
   void check_peers(const Collective& collective, Clock::duration silent) final;
   void spread_failure(const std::string& reason) noexcept final;
 
@@ -35,7 +36,6 @@ class GroupCommunicator : public QueuedCommunicator {
   void close_transport() { transport_.reset(); }
 
  private:
-  void read_notices();
   void check_lives(const Signature& signature) const;
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;

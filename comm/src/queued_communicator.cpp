@@ -1,5 +1,7 @@
 #include "queued_communicator.h"
 
+#include <fmt/format.h>
+
 #include "minim/runtime/error.h"
 
 namespace minim::detail {
@@ -35,7 +37,7 @@ Advance QueuedCommunicator::step() {
   try {
     const Advance advance = queue_.empty() ? Advance::waiting : advance_head();
     if (advance == Advance::waiting) {
-      check_group();
+      check_node();
     } else {
       silence_timed_ = false;
     }
@@ -46,12 +48,23 @@ Advance QueuedCommunicator::step() {
   }
 }
 
+/// Rethrows what failed before the `after` event of a collective, and gives the others that reason with a name to it.
+void QueuedCommunicator::check_input(const Collective& collective) {
+  try {
+    collective.request().options.after.wait();
+  } catch (const std::exception& error) {
+    fail(std::current_exception(), fmt::format("rank {} cannot start {}: {}", rank(), collective.signature().title(), error.what()));
+    throw;
+  }
+}
+
 Advance QueuedCommunicator::advance_head() {
   Collective& head = *queue_.front();
   if (!head.begun()) {
-    const Event& after = head.request().options.after;
-    if (!after.done()) return Advance::waiting;
-    after.wait();  // rethrows what failed before it
+    if (!head.request().options.after.done()) return Advance::waiting;
+    check_input(head);
+    check_node();  // peers that have given up do not come back for this one
+    check_other_nodes();
     head.begin(start(head));
   }
   const Advance advance = head.advance();
@@ -63,13 +76,14 @@ Advance QueuedCommunicator::advance_head() {
 }
 
 void QueuedCommunicator::watch() {
-  if (queue_.empty() || !queue_.front()->begun()) return;
-  const auto now = Clock::now();
-  if (!silence_timed_) {
-    silent_since_ = now;
-    silence_timed_ = true;
-  }
   try {
+    check_other_nodes();
+    if (queue_.empty() || !queue_.front()->begun()) return;
+    const auto now = Clock::now();
+    if (!silence_timed_) {
+      silent_since_ = now;
+      silence_timed_ = true;
+    }
     check_peers(*queue_.front(), now - silent_since_);
   } catch (const std::exception& error) {
     fail(std::current_exception(), error.what());

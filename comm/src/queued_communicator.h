@@ -26,8 +26,10 @@ class QueuedCommunicator : public Communicator {
 
   /// The steps of a collective whose turn it is and whose inputs are ready.
   virtual Steps start(const Collective& collective) = 0;
-  /// Throws CommError when the group has failed elsewhere. Called at every poll that found nothing to do.
-  virtual void check_group() = 0;
+  /// Throws CommError when the node has failed elsewhere. Called at every poll that found nothing to do.
+  virtual void check_node() = 0;
+  /// Throws CommError when another node says so. Called now and then.
+  virtual void check_other_nodes() = 0;
   /// Throws CommError when it is time to give up on peers that have been silent for so long in a collective that has begun.
   virtual void check_peers(const Collective& collective, Clock::duration silent) = 0;
   /// This rank has failed with `reason`; called once. Tells the others.
@@ -41,6 +43,7 @@ class QueuedCommunicator : public Communicator {
  private:
   Advance step();
   Advance advance_head();
+  void check_input(const Collective& collective);
   void watch();
 
   std::deque<std::shared_ptr<Collective>> queue_;

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "minim/comm/communicator.h"
+
+namespace minim::test {
+
+/// What plays one rank in a test: the group under test, and a second group of the same ranks to meet on while the first is stuck.
+struct Rank {
+  std::unique_ptr<Communicator> group;
+  std::unique_ptr<Communicator> side;
+
+  Communicator& operator*() const { return *group; }
+  Communicator* operator->() const { return group.get(); }
+  /// Returns when all ranks have come here.
+  void meet() const { side->barrier({.label = "meeting", .after = {}}).wait(); }
+};
+
+/// A kind of communicator to run the conformance suite on.
+struct GroupKind {
+  std::string name;
+  int size = 1;
+  int ranks_per_node = 0;  ///< 0: one node
+  /// Makes the groups with that deadline and runs `body` as every rank that this process has.
+  std::function<void(std::chrono::milliseconds deadline, const std::function<void(Rank&)>& body)> run;
+
+  friend std::ostream& operator<<(std::ostream& out, const GroupKind& kind) { return out << kind.name; }
+};
+
+inline constexpr std::chrono::milliseconds kPatient{60000};
+
+/// Memory of the process, so that these tests need no kernels.
+class HostBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "host"; }
+  Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override {
+    constexpr std::align_val_t kAlignment{kAlignmentBytes};
+    void* const data = ::operator new(static_cast<std::size_t>(size_bytes), kAlignment);
+    return {data, size_bytes, kind, memory(), [kAlignment](void* p) { ::operator delete(p, kAlignment); }};
+  }
+  std::unique_ptr<Stream> make_stream(std::string stream_name) override { return make_cpu_stream(std::move(stream_name), 1); }
+};
+
+class Conformance : public testing::TestWithParam<GroupKind> {
+ protected:
+  void on_all_ranks(const std::function<void(Rank&)>& body, std::chrono::milliseconds deadline = kPatient) {
+    GetParam().run(deadline, body);
+  }
+  int size() const { return GetParam().size; }
+  int node_of(int rank) const { return GetParam().ranks_per_node == 0 ? 0 : rank / GetParam().ranks_per_node; }
+};
+
+class ConformanceUnderFailure : public Conformance {};
+
+}  // namespace minim::test
