@@ -1,5 +1,7 @@
 #include "model/operation_cases.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 namespace minim::test {
@@ -99,7 +101,7 @@ RunningCase::RunningCase(const OperationCase& operation, Backend& backend, Preci
     : graph_(model_, Graph::Mode::training) {
   Values inputs;
   for (std::size_t i = 0; i < operation.inputs.size(); ++i) {
-    inputs.push_back(source(graph_, "x" + std::to_string(i), operation.inputs[i], operation.batch));
+    inputs.push_back(source(graph_, fmt::format("x{}", i), operation.inputs[i], operation.batch));
   }
   const Value y = operation.build(graph_, inputs);
   graph_.output("y", y);

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -20,7 +21,7 @@ struct Misfit {
 std::ostream& operator<<(std::ostream& out, const Misfit& misfit) { return out << misfit.name; }
 
 Value input(Graph& graph, Shape shape, ElementType element = ElementType::activation) {
-  return graph.input("x" + std::to_string(graph.inputs().size()), element, shape);
+  return graph.input(fmt::format("x{}", graph.inputs().size()), element, shape);
 }
 
 std::vector<Misfit> misfits() {

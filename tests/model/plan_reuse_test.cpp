@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ class RandomGraph {
     const Value images = graph_.input("images", ElementType::activation, Shape{Shape::kBatch, 3, 4, kChannels}, valid);
     const Value labels = graph_.input("labels", ElementType::int32, Shape{Shape::kBatch}, valid);
     values_ = {images};
-    for (int i = 0; i < kOperations; ++i) values_.push_back(operation("op" + std::to_string(i)));
+    for (int i = 0; i < kOperations; ++i) values_.push_back(operation(fmt::format("op{}", i)));
     const Value end = graph_.sum("end", {values_.back(), pick(), pick()});
     const Value logits = graph_.linear("fc", graph_.flatten("flatten", end), kClasses);
     graph_.output("logits", logits);
