@@ -198,6 +198,22 @@ TEST_P(VectorDropout, DrawsTheOraclesMaskAndScalesWhatItKeeps) {
   }
 }
 
+TEST_P(VectorDropout, KeepsANumberEqualToTheRateAndDropsOneBelow) {
+  const RandomKey key = make_key(1);
+  const Tensor x = make_filled(DType::fp32, {1, 50}, 1, 1, 1), y = make(DType::fp32, {1, 50});
+  const auto id = static_cast<std::uint64_t>(ids_.view().data<std::int64_t>()[0]);
+  for (std::int64_t e = 0; e < 50; ++e) {
+    const auto low = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
+    const auto words = philox({low(static_cast<std::uint64_t>(e / 4)), 12345, low(id), low(id >> 32U)},
+                              {low(key.seed) ^ key.operation, low(key.seed >> 32U)});
+    const double drawn = uniform(words[static_cast<std::size_t>(e % 4)]);
+    run_fast(DropoutForward{.x = x, .y = y, .rate = drawn, .random = key});
+    EXPECT_NE(value_at(y, e), 0) << "element " << e << " drew the rate itself";
+    run_fast(DropoutForward{.x = x, .y = y, .rate = drawn + 0x1p-26, .random = key});
+    EXPECT_EQ(value_at(y, e), 0) << "element " << e << " drew less than the rate";
+  }
+}
+
 TEST_P(VectorDropout, BackwardDrawsTheForwardMaskAgainAlsoInPlaceAndOnThreads) {
   const Shape shape{5, 3, 4001};
   const Tensor x = make_filled(DType::fp16, shape, 1, 1, 2), y = make(DType::fp16, shape);
