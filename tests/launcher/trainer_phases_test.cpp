@@ -1,0 +1,267 @@
+#include "minim/launcher/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "launcher/rank_threads.h"
+#include "launcher/small_network.h"
+#include "minim/runtime/half.h"
+
+namespace minim {
+namespace {
+
+using namespace testing;
+
+/// A trainer of one phase over the small network.
+struct SmallTrainer {
+  explicit SmallTrainer(Communicator& communicator, OptimizerConfig optimizer = sgd(0.05), Trainer::Options options = {})
+      : backend(make_cpu_backend(1)), graph(model, Graph::Mode::training) {
+    build_network(graph);
+    std::vector<PhaseConfig> phases(1);
+    phases[0].graphs = {&graph};
+    phases[0].batch = 4;
+    phases[0].optimizer = std::move(optimizer);
+    trainer = std::make_unique<Trainer>(*backend, communicator, model, std::move(phases), options);
+  }
+
+  std::unique_ptr<Backend> backend;
+  Model model;
+  Graph graph;
+  std::unique_ptr<Trainer> trainer;
+};
+
+int fill_four(const MicroBatch& micro_batch) {
+  fill(*micro_batch.plans[0], 0, 4);
+  return 0;
+}
+
+TEST(Trainer, ErrorOfOneRankEndsTheStepOnAllRanksWithItsText) {
+  std::vector<std::string> texts(3);
+  std::vector<std::int64_t> applied(3);
+  run_ranks(3, [&](Communicator& communicator) {
+    SmallTrainer small(communicator);
+    Trainer& trainer = *small.trainer;
+    const auto feed = [&](const MicroBatch& micro_batch) {
+      if (micro_batch.step == 1 && communicator.rank() == 2) throw DataError("cat.jpg: not an image");
+      fill(*micro_batch.plans[0], 0, 4);
+      return 0;
+    };
+    trainer.step(feed);
+    const auto index = static_cast<std::size_t>(communicator.rank());
+    try {
+      trainer.step(feed);
+    } catch (const DataError& error) {
+      texts[index] = error.what();
+    }
+    applied[index] = trainer.state().applied;
+  });
+  for (int rank = 0; rank < 3; ++rank) {
+    EXPECT_EQ(texts[static_cast<std::size_t>(rank)], "rank 2: cat.jpg: not an image");
+    EXPECT_EQ(applied[static_cast<std::size_t>(rank)], 1);
+  }
+}
+
+TEST(Trainer, StopRequestOfOneRankReachesAllAfterTheStepIsApplied) {
+  std::vector<int> stops(2);
+  run_ranks(2, [&](Communicator& communicator) {
+    SmallTrainer small(communicator);
+    Trainer& trainer = *small.trainer;
+    trainer.step(fill_four);
+    EXPECT_EQ(trainer.state().stop, 0);
+    trainer.step(fill_four, communicator.rank() == 1);
+    stops[static_cast<std::size_t>(communicator.rank())] = trainer.state().stop;
+    EXPECT_EQ(trainer.state().applied, 2);
+  });
+  EXPECT_EQ(stops, (std::vector<int>{1, 1}));
+}
+
+TEST(Trainer, RanksWithDifferentConfigurationsAreTold) {
+  std::vector<std::string> texts(2);
+  run_ranks(2, [&](Communicator& communicator) {
+    const SmallTrainer small(communicator, sgd(0.05), {.configuration_hash = static_cast<std::uint64_t>(communicator.rank())});
+    try {
+      small.trainer->step(fill_four);
+    } catch (const InvalidArgument& error) {
+      texts[static_cast<std::size_t>(communicator.rank())] = error.what();
+    }
+  });
+  for (const auto& text : texts) EXPECT_NE(text.find("another configuration"), std::string::npos) << text;
+}
+
+/// The same network with twice the image side, over the same parameters: global pooling makes the length free.
+void build_pooled(Graph& graph, std::int64_t size) {
+  const Value count = graph.input("valid_samples", ElementType::int32, Shape{1});
+  Value x = graph.input("images", ElementType::activation, Shape{Shape::kBatch, size, size, 1}, count);
+  const Value labels = graph.input("labels", ElementType::int32, Shape{Shape::kBatch}, count);
+  x = graph.relu("relu", graph.conv2d("conv", x, 6, {.kernel_h = 3, .kernel_w = 3}));
+  finish_network(graph, graph.linear("fc", graph.global_average_pool("pool", x), kClasses), labels);
+}
+
+TEST(Trainer, RanksMayRunPlansOfDifferentLengthsInTheSameStep) {
+  std::vector<std::vector<float>> weights(2);
+  run_ranks(2, [&](Communicator& communicator) {
+    const auto backend = make_cpu_backend(1);
+    Model model;
+    Graph small(model, Graph::Mode::training);
+    build_pooled(small, 6);
+    Graph large(model, Graph::Mode::training);
+    build_pooled(large, 14);
+    std::vector<PhaseConfig> phases(1);
+    phases[0].graphs = {&small, &large};
+    phases[0].batch = 4;
+    phases[0].optimizer = sgd(0.05);
+    Trainer trainer(*backend, communicator, model, std::move(phases), {.micro_batches = 2});
+    for (int step = 0; step < 4; ++step) {
+      trainer.step([&](const MicroBatch& micro_batch) {
+        const int chosen = (step + communicator.rank() + micro_batch.index) % 2;  // never the same on both ranks
+        fill(*micro_batch.plans[static_cast<std::size_t>(chosen)], step * 100 + communicator.rank() * 10, 4);
+        return chosen;
+      });
+      EXPECT_EQ(trainer.state().applied, step + 1);
+      EXPECT_EQ(trainer.state().weight, 16);
+    }
+    trainer.gather_weights();
+    auto& mine = weights[static_cast<std::size_t>(communicator.rank())];
+    for (const auto& parameter : model.parameters()) {
+      for (const Half value : parameter->weight.span<Half>()) mine.push_back(to_float(value));
+    }
+  });
+  EXPECT_EQ(weights[0], weights[1]);
+}
+
+/// Two networks in opposition: a generator maps noise to points, a critic tells them from data. Each phase updates one of them.
+struct ToyPair {
+  explicit ToyPair(Model& model) : critic_graph(model, Graph::Mode::training), generator_graph(model, Graph::Mode::training) {
+    const Value noise = generator_graph.input("noise", ElementType::activation, Shape{Shape::kBatch, 4});
+    const Value hidden = generator_graph.relu("generator.relu", generator_graph.linear("generator.in", noise, 8));
+    criticise(generator_graph, generator_graph.linear("generator.out", hidden, 2));
+    criticise(critic_graph, critic_graph.input("points", ElementType::activation, Shape{Shape::kBatch, 2}));
+  }
+
+  static void criticise(Graph& graph, Value points) {
+    const Value labels = graph.input("labels", ElementType::int32, Shape{Shape::kBatch});
+    const Value hidden = graph.relu("critic.relu", graph.linear("critic.in", points, 8));
+    finish_network(graph, graph.linear("critic.out", hidden, 2), labels);
+  }
+
+  Graph critic_graph;
+  Graph generator_graph;
+};
+
+TEST(Trainer, TwoPhasesUpdateTheirOwnNetworksInTurn) {
+  std::vector<std::vector<float>> weights(2);
+  run_ranks(2, [&](Communicator& communicator) {
+    const auto backend = make_cpu_backend(1);
+    Model model;
+    ToyPair pair(model);
+    const auto starts_with = [](const char* prefix) {
+      return [prefix](const Parameter& parameter) { return parameter.name.starts_with(prefix); };
+    };
+    std::vector<PhaseConfig> phases(2);
+    phases[0] = {.name = "critic", .graphs = {&pair.critic_graph}, .updates = starts_with("critic"), .batch = 8, .optimizer = sgd(0.1)};
+    phases[1] = {.name = "generator", .graphs = {&pair.generator_graph}, .updates = starts_with("generator"), .batch = 8,
+                 .optimizer = sgd(0.1, 4096.0F)};
+    Trainer trainer(*backend, communicator, model, std::move(phases), {});
+    const auto snapshot = [&](int phase) {
+      std::vector<float> values;
+      for (const Parameter* parameter : trainer.optimizer(phase).parameters()) {
+        const auto array = trainer.optimizer(phase).gather_array("master", *parameter);
+        values.insert(values.end(), array.begin(), array.end());
+      }
+      return values;
+    };
+    auto critic = snapshot(0);
+    auto generator = snapshot(1);
+    for (int step = 0; step < 5; ++step) {
+      trainer.step([&](const MicroBatch& micro_batch) {
+        const Plan& plan = *micro_batch.plans[0];
+        const auto noise = [&](std::int64_t i) { return pixel(1000 * step + communicator.rank(), i); };
+        fill_floating(plan.input(micro_batch.phase == 0 ? "points" : "noise"), noise);
+        for (std::int64_t n = 0; n < 8; ++n) plan.input("labels").data<std::int32_t>()[n] = static_cast<std::int32_t>(n % 2);
+        return 0;
+      });
+      const auto critic_now = snapshot(0);
+      const auto generator_now = snapshot(1);
+      EXPECT_NE(critic, critic_now);
+      EXPECT_NE(generator, generator_now);
+      critic = critic_now;
+      generator = generator_now;
+    }
+    EXPECT_EQ(trainer.state(0).applied, 5);
+    EXPECT_EQ(trainer.state(1).applied, 5);
+    EXPECT_EQ(trainer.state(1).loss_scale, 4096.0F);
+    auto& mine = weights[static_cast<std::size_t>(communicator.rank())];
+    mine = critic;
+    mine.insert(mine.end(), generator.begin(), generator.end());
+  });
+  EXPECT_EQ(weights[0], weights[1]);
+}
+
+TEST(Trainer, SkippedStepTakesRunningStatisticsBack) {
+  run_ranks(2, [&](Communicator& communicator) {
+    const auto backend = make_cpu_backend(1);
+    Model model;
+    Graph graph(model, Graph::Mode::training);
+    const Value count = graph.input("valid_samples", ElementType::int32, Shape{1});
+    Value x = graph.input("images", ElementType::activation, Shape{Shape::kBatch, kImageSize, kImageSize, 1}, count);
+    const Value labels = graph.input("labels", ElementType::int32, Shape{Shape::kBatch}, count);
+    x = graph.batch_norm("bn", graph.conv2d("conv", x, 8, {.kernel_h = 3, .kernel_w = 3}));
+    finish_network(graph, graph.linear("fc", graph.global_average_pool("pool", x), kClasses), labels);
+    std::vector<PhaseConfig> phases(1);
+    phases[0].graphs = {&graph};
+    phases[0].batch = 4;
+    phases[0].optimizer = sgd(0.05);
+    Trainer trainer(*backend, communicator, model, std::move(phases), {});
+    const auto statistics = [&] {
+      std::vector<float> values;
+      for (const auto& state : model.states()) {
+        for (const float value : state->committed.span<float>()) values.push_back(value);
+        for (const float value : state->pending.span<float>()) values.push_back(value);
+      }
+      return values;
+    };
+    const auto step = [&](bool poisoned) {
+      trainer.step([&](const MicroBatch& micro_batch) {
+        fill(*micro_batch.plans[0], trainer.attempted() * 8, 4);
+        // One rank's bad batch: the other's statistics must not move either.
+        if (poisoned && communicator.rank() == 0) fill_floating(micro_batch.plans[0]->input("images"), [](std::int64_t) { return INFINITY; });
+        return 0;
+      });
+    };
+    const auto before = statistics();
+    step(false);
+    const auto after = statistics();
+    EXPECT_NE(before, after);
+    step(true);
+    EXPECT_EQ(trainer.state().outcome, static_cast<int>(Outcome::skipped));
+    EXPECT_EQ(statistics(), after);
+    EXPECT_EQ(trainer.state().applied, 1);
+    EXPECT_EQ(trainer.state().attempted, 2);
+  });
+}
+
+TEST(Trainer, EndsWithTheNameOfTheBadTensorWhenTheScaleCannotFall) {
+  run_ranks(2, [&](Communicator& communicator) {
+    OptimizerConfig constant_scale = sgd(0.05, 128.0F);
+    constant_scale.loss_scale.mode = LossScaleMode::constant;
+    SmallTrainer small(communicator, constant_scale);
+    Trainer& trainer = *small.trainer;
+    const auto feed = [&](const MicroBatch& micro_batch) {
+      fill_four(micro_batch);
+      if (communicator.rank() == 1) fill_floating(micro_batch.plans[0]->input("images"), [](std::int64_t) { return NAN; });
+      return 0;
+    };
+    for (int step = 0; step < 19; ++step) trainer.step(feed);
+    EXPECT_EQ(trainer.state().loss_scale, 128.0F);
+    try {
+      trainer.step(feed);
+      ADD_FAILURE() << "20 skipped steps did not end the run";
+    } catch (const NumericError& error) {
+      EXPECT_NE(std::string(error.what()).find("conv.weight"), std::string::npos) << error.what();
+    }
+  });
+}
+
+}  // namespace
+}  // namespace minim
