@@ -111,7 +111,7 @@ TEST(ResumeConflict, NumbersStayMannerMayChange) {
   now.output = "x";
   EXPECT_EQ(resume_conflict(before, now, true), "");
   now.lr = 1;
-  EXPECT_NE(resume_conflict(before, now, true).find("--lr 1 differs from the run's 0.05"), std::string::npos);
+  EXPECT_NE(resume_conflict(before, now, true).find("--lr 1 differs from the run's 0.02"), std::string::npos);
 }
 
 TEST(ResumeConflict, BatchMayChangeWithTheNumberOfRanksOnly) {

@@ -121,7 +121,7 @@ RunConfig resolve(RunConfig config) {
   if (config.loss_scale == "dynamic" && !gradients_are_fp16(config)) {
     throw InvalidArgument(fmt::format("--loss-scale dynamic is for FP16 gradients; with --precision {} use off or a constant", config.precision));
   }
-  if (config.lr == 0) config.lr = config.optimizer == "adam" ? 0.001 : 0.05;
+  if (config.lr == 0) config.lr = config.optimizer == "adam" ? 0.001 : 0.02;
   validate(loss_scale_config(config));
   return config;
 }

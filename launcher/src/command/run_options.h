@@ -64,7 +64,7 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"}, c.loss_scale_interval);
 
   visit(OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam"}}, c.optimizer);
-  visit(OptionInfo{"lr", kOptimizer, "Learning rate of the global batch [default: sgd 0.05, adam 0.001]"}, c.lr);
+  visit(OptionInfo{"lr", kOptimizer, "Learning rate of the global batch [default: sgd 0.02, adam 0.001]"}, c.lr);
   visit(OptionInfo{"momentum", kOptimizer, "Momentum of sgd"}, c.momentum);
   visit(OptionInfo{"weight-decay", kOptimizer, "Weight decay, of all but normalisation and bias"}, c.weight_decay);
   visit(OptionInfo{"schedule", kOptimizer, "Learning rate over the run", numbers, {"constant", "step", "cosine"}}, c.schedule);
