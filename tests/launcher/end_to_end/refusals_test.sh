@@ -1,0 +1,77 @@
+# Whatever is wrong with what a run is given: one sentence from rank 0 that names it, exit code 2, and nothing else from minim.
+. "$(dirname "$0")/harness.sh"
+
+# refused TEXT ARGUMENTS...: under mpirun while $command says so, which takes its time after a failure, else in one process.
+refused() {
+  local text=$1
+  shift
+  expect 2 refused.log $command "$@"
+  contains refused.log "$text"
+  [ "$(grep -c '^minim: ' refused.log)" -eq 1 ] || fail "not exactly one sentence"
+  [ "$(sed '/^-----/,$d' refused.log | wc -l)" -le 1 ] || fail "more than one line before mpirun's banner"
+}
+
+# idx FILE MAGIC COUNT [ROWS COLUMNS] and BYTES on stdin: an IDX file.
+idx() {
+  local file=$1 value
+  shift
+  for value in "$@"; do printf "$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $((value >> 24)) $((value >> 16 & 255)) $((value >> 8 & 255)) $((value & 255)))"; done >"$file"
+  cat >>"$file"
+}
+zeros() { head -c "$1" /dev/zero; }
+# data DIRECTORY: a sound, tiny data set.
+data() {
+  mkdir "$1"
+  local split
+  for split in train t10k; do
+    zeros $((8 * 784)) | idx "$1/$split-images-idx3-ubyte" 2051 8 28 28
+    zeros 8 | idx "$1/$split-labels-idx1-ubyte" 2049 8
+  done
+}
+
+printf 'batch = 4\nbtach = 5\n' >run.toml
+command="ranks 2"
+refused "--bogus" train --bogus
+refused 'run.toml:2: unknown option "btach"' train --config run.toml
+refused "wanted at least 8 x 8" train --model resnet-18 --dataset synthetic --image-size 2
+refused "/nonexistent" train --data /nonexistent
+command=$minim
+refused "--batch" train --batch many
+refused "fp8" train --precision fp8
+refused "--batch is 0" train --batch 0
+refused "100" train --loss-scale 100
+refused "--device cuda" train --device cuda
+refused "--resume wants" train --resume
+refused "nowhere" train --resume --output nowhere
+refused "nowhere" eval nowhere
+refused "absent.toml" train --config absent.toml
+
+data sound
+expect 0 sound.log ranks 1 train --data sound --batch 2 --epochs 1 --output sound-run
+for damage in truncated empty mislabelled; do data $damage; done
+truncate -s -5 truncated/train-images-idx3-ubyte
+refused "truncated/train-images-idx3-ubyte" train --data truncated
+truncate -s 0 empty/t10k-labels-idx1-ubyte
+refused "empty/t10k-labels-idx1-ubyte" train --data empty
+printf '\012' | dd of=mislabelled/train-labels-idx1-ubyte bs=1 seek=11 conv=notrunc status=none
+refused "mislabelled/train-labels-idx1-ubyte" train --data mislabelled
+
+# The directory of a run is not written over.
+refused "sound-run holds the results of a run" train --data sound --output sound-run
+refused "--lr 0.5 differs" train --resume --output sound-run --lr 0.5
+
+# Data that are missing on one rank only.
+expect 2 one.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output one : -np 1 "$minim" train --data /nonexistent --output one
+contains one.log "minim: rank 1: /nonexistent"
+[ "$(grep -c '^minim: ' one.log)" -eq 1 ] || fail "not exactly one sentence"
+
+# Ranks that were given different configurations.
+expect 2 other.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output other : -np 1 "$minim" train --data sound --output other --lr 0.5
+contains other.log "another configuration"
+
+# Processes that do not know of each other.
+export SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0
+expect 2 lonely.log "$minim" train --data sound
+contains lonely.log "SLURM_STEP_NUM_TASKS=2"
+SLURM_PROCID=1 expect 2 silent.log "$minim" train --data sound
+[ ! -s silent.log ] || fail "a second process repeats the sentence"
