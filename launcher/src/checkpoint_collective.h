@@ -6,8 +6,8 @@
 
 namespace minim {
 
-/// Local work of one rank between collectives. Once something has failed, nothing more is done, but the rank goes on and takes part
-/// in the collectives, until all agree on the error.
+/// Local work of one rank between collectives. Once something has failed, nothing more is done, but the rank goes on and takes
+/// part in the collectives, until all agree on the error.
 class Attempt {
  public:
   template <class F>

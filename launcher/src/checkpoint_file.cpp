@@ -91,7 +91,8 @@ void InputFile::read(std::int64_t offset_bytes, std::span<std::byte> out) const 
       fail("read", path_);
     }
     if (count == 0) {
-      throw DataError(fmt::format("{}: offset {}: the file ends here, {} more bytes wanted", path_.string(), offset_bytes, out.size()));
+      throw DataError(
+          fmt::format("{}: offset {}: the file ends here, {} more bytes wanted", path_.string(), offset_bytes, out.size()));
     }
     offset_bytes += count;
     out = out.subspan(static_cast<std::size_t>(count));
@@ -103,8 +104,8 @@ FileSum sum_of(const fs::path& path) {
   FileSum sum;
   std::vector<std::byte> chunk(static_cast<std::size_t>(std::min<std::int64_t>(kChunkBytes, file.size_bytes())));
   while (sum.size_bytes < file.size_bytes()) {
-    const auto part = std::span(chunk).first(
-        static_cast<std::size_t>(std::min<std::int64_t>(static_cast<std::int64_t>(chunk.size()), file.size_bytes() - sum.size_bytes)));
+    const auto part = std::span(chunk).first(static_cast<std::size_t>(
+        std::min<std::int64_t>(static_cast<std::int64_t>(chunk.size()), file.size_bytes() - sum.size_bytes)));
     file.read(sum.size_bytes, part);
     sum.crc32 = extend_crc32(sum.crc32, part);
     sum.size_bytes += static_cast<std::int64_t>(part.size());

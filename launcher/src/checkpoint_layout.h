@@ -17,7 +17,8 @@ class CheckpointLayout {
   /// Where it is written before it gets that name, and where it is taken to be removed.
   std::filesystem::path partial_name(std::int64_t step) const;
 
-  /// Steps that there are directories of, in ascending order; whether they are sound is another question. Empty where there is none.
+  /// Steps that there are directories of, in ascending order; whether they are sound is another question. Empty where there is
+  /// none.
   std::vector<std::int64_t> steps() const;
   /// Removes what saves that were cut off have left.
   void remove_partial() const;

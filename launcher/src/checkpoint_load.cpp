@@ -24,8 +24,8 @@ std::vector<std::int64_t> shared_candidates(Communicator& communicator, const Ch
   return steps;
 }
 
-/// Reads the manifest on rank 0 and checks all files, a share on each rank. Collective. Returns the manifest, or nothing and what is
-/// wrong, the same on all ranks.
+/// Reads the manifest on rank 0 and checks all files, a share on each rank. Collective. Returns the manifest, or nothing and what
+/// is wrong, the same on all ranks.
 std::optional<Manifest> verify(Communicator& communicator, const fs::path& directory, std::string& refusal) {
   const fs::path path = directory / kManifestName;
   Attempt attempt;
@@ -57,15 +57,19 @@ const ManifestTensor* find(const CheckpointReader& reader, const std::string& ar
   return is_weights(array) ? reader.find_weights(parameter.name) : reader.find_array(array + ":" + parameter.name);
 }
 
-/// Throws InvalidArgument unless the checkpoint is one of this model, with this rule and seed. Changes nothing; the same on all ranks.
+/// Throws InvalidArgument unless the checkpoint is one of this model, with this rule and seed. Changes nothing; the same on all
+/// ranks.
 void check_match(const CheckpointReader& reader, Trainer& trainer) {
   const Manifest& manifest = reader.manifest();
-  const auto refuse = [&reader](const std::string& text) { throw InvalidArgument(fmt::format("{}: {}", reader.directory().string(), text)); };
+  const auto refuse = [&reader](const std::string& text) {
+    throw InvalidArgument(fmt::format("{}: {}", reader.directory().string(), text));
+  };
   if (static_cast<int>(manifest.phases.size()) != trainer.phases()) {
     refuse(fmt::format("has {} phases, the trainer has {}", manifest.phases.size(), trainer.phases()));
   }
   if (manifest.seed != trainer.options().seed) {
-    refuse(fmt::format("was made with seed {}, this run has {}: the samples would be others", manifest.seed, trainer.options().seed));
+    refuse(fmt::format("was made with seed {}, this run has {}: the samples would be others", manifest.seed,
+                       trainer.options().seed));
   }
   std::set<std::string> used;
   for (int phase = 0; phase < trainer.phases(); ++phase) {
@@ -83,7 +87,8 @@ void check_match(const CheckpointReader& reader, Trainer& trainer) {
   }
   for (const auto& tensor : manifest.arrays) {
     if (!used.contains(tensor.name)) {
-      refuse(fmt::format("holds \"{}\" of shape {}, which this run's model and update rule do not have", tensor.name, tensor.shape.to_string()));
+      refuse(fmt::format("holds \"{}\" of shape {}, which this run's model and update rule do not have", tensor.name,
+                         tensor.shape.to_string()));
     }
   }
   reader.check_states(trainer.model());

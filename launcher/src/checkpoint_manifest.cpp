@@ -83,7 +83,8 @@ StepState to_state(const Json& json) {
     using Member = std::remove_cvref_t<decltype(member)>;
     const Json& value = json.at(key);
     if constexpr (std::is_array_v<Member>) {
-      if (value.size() != std::size(member)) throw DataError(fmt::format("{} values of {}, wanted {}", value.size(), key, std::size(member)));
+      if (value.size() != std::size(member))
+        throw DataError(fmt::format("{} values of {}, wanted {}", value.size(), key, std::size(member)));
       for (std::size_t i = 0; i < std::size(member); ++i) member[i] = static_cast<float>(to_number(value.at(i)));
     } else if constexpr (std::is_floating_point_v<Member>) {
       member = static_cast<Member>(to_number(value));
@@ -113,7 +114,8 @@ ManifestTensor to_tensor(const Json& json) {
   tensor.shape = Shape(std::span<const std::int64_t>(dims));
   if (!json.contains("pieces")) return tensor;
   for (const Json& piece : json.at("pieces")) {
-    tensor.pieces.push_back({piece.at("file").get<std::string>(), piece.at("begin").get<std::int64_t>(), piece.at("end").get<std::int64_t>()});
+    tensor.pieces.push_back(
+        {piece.at("file").get<std::string>(), piece.at("begin").get<std::int64_t>(), piece.at("end").get<std::int64_t>()});
   }
   return tensor;
 }
@@ -135,7 +137,8 @@ Json to_json(const Manifest& manifest) {
   }
   json["files"] = Json::array();
   for (const auto& file : manifest.files) {
-    json["files"].push_back({{"name", file.name}, {"size_bytes", file.sum.size_bytes}, {"crc32", fmt::format("{:08x}", file.sum.crc32)}});
+    json["files"].push_back(
+        {{"name", file.name}, {"size_bytes", file.sum.size_bytes}, {"crc32", fmt::format("{:08x}", file.sum.crc32)}});
   }
   json["tensors"] = Json::array();
   for (const auto& tensor : manifest.arrays) json["tensors"].push_back(to_json(tensor));
@@ -163,7 +166,8 @@ Manifest to_manifest(const Json& json) {
                     .configuration = json.at("configuration").get<std::string>(),
                     .note = json.at("note").get<std::string>()};
   for (const Json& phase : json.at("phases")) {
-    manifest.phases.push_back({phase.at("rule").get<std::string>(), phase.at("loss_scale_mode").get<std::string>(), to_state(phase.at("state"))});
+    manifest.phases.push_back(
+        {phase.at("rule").get<std::string>(), phase.at("loss_scale_mode").get<std::string>(), to_state(phase.at("state"))});
   }
   for (const Json& file : json.at("files")) {
     const FileSum sum{file.at("size_bytes").get<std::int64_t>(), to_crc(file.at("crc32").get<std::string>())};
@@ -177,7 +181,8 @@ Manifest to_manifest(const Json& json) {
 void check_cover(const ManifestTensor& tensor) {
   std::int64_t end = 0;
   for (const auto& piece : tensor.pieces) {
-    if (piece.begin != end || piece.end < piece.begin) throw DataError(fmt::format("pieces of \"{}\" do not join at {}", tensor.name, end));
+    if (piece.begin != end || piece.end < piece.begin)
+      throw DataError(fmt::format("pieces of \"{}\" do not join at {}", tensor.name, end));
     end = piece.end;
   }
   if (end != tensor.shape.elements()) {
@@ -235,7 +240,8 @@ std::string to_text(const Manifest& manifest) {
 
 Manifest parse_manifest(const std::string& text, const std::filesystem::path& path) {
   const std::size_t tail_size = checksum_tail("").size();
-  if (text.size() < tail_size) throw DataError(fmt::format("{}: offset 0: the file has {} bytes: it is cut short", path.string(), text.size()));
+  if (text.size() < tail_size)
+    throw DataError(fmt::format("{}: offset 0: the file has {} bytes: it is cut short", path.string(), text.size()));
   const auto body = std::string_view(text).substr(0, text.size() - tail_size);
   if (text.substr(body.size()) != checksum_tail(body)) {
     throw DataError(fmt::format("{}: offset {}: it does not end in the CRC-32 of its {} bytes: it has been changed or cut short",
@@ -265,8 +271,8 @@ void verify_file(const std::filesystem::path& directory, const ManifestFile& fil
   }
   const FileSum sum = sum_of(path);
   if (sum.crc32 != file.sum.crc32) {
-    throw DataError(fmt::format("{}: CRC-32 of its {} bytes is {:08x}, the manifest wants {:08x}: it has been changed", path.string(),
-                                sum.size_bytes, sum.crc32, file.sum.crc32));
+    throw DataError(fmt::format("{}: CRC-32 of its {} bytes is {:08x}, the manifest wants {:08x}: it has been changed",
+                                path.string(), sum.size_bytes, sum.crc32, file.sum.crc32));
   }
 }
 

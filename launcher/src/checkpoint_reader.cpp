@@ -20,7 +20,9 @@ CheckpointReader::CheckpointReader(std::filesystem::path directory, Manifest man
     : directory_(std::move(directory)), manifest_(std::move(manifest)) {}
 
 const ManifestTensor* CheckpointReader::find_array(const std::string& name) const { return find(manifest_.arrays, name); }
-const ManifestTensor* CheckpointReader::find_state(const std::string& name) const { return find(manifest_.states, "state:" + name); }
+const ManifestTensor* CheckpointReader::find_state(const std::string& name) const {
+  return find(manifest_.states, "state:" + name);
+}
 
 const ManifestTensor* CheckpointReader::find_weights(const std::string& parameter) const {
   const ManifestTensor* master = find_array("master:" + parameter);
@@ -33,8 +35,8 @@ void CheckpointReader::read(const std::string& file, const std::string& tensor, 
   const auto* entry = reader->second.find(tensor);
   const auto elements = static_cast<std::int64_t>(out.size());
   if (entry == nullptr || entry->dtype != DType::fp32 || entry->shape.elements() != elements) {
-    throw DataError(fmt::format("{}: \"{}\" is not there as {} elements of F32, as the manifest says", (directory_ / file).string(),
-                                tensor, elements));
+    throw DataError(fmt::format("{}: \"{}\" is not there as {} elements of F32, as the manifest says",
+                                (directory_ / file).string(), tensor, elements));
   }
   reader->second.read(*entry, TensorView(out.data(), DType::fp32, Shape{elements}));
 }
@@ -42,7 +44,8 @@ void CheckpointReader::read(const std::string& file, const std::string& tensor, 
 std::vector<float> CheckpointReader::array(const ManifestTensor& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.shape.elements()));
   for (const auto& piece : tensor.pieces) {
-    read(piece.file, tensor.name, std::span(values).subspan(static_cast<std::size_t>(piece.begin), static_cast<std::size_t>(piece.end - piece.begin)));
+    read(piece.file, tensor.name,
+         std::span(values).subspan(static_cast<std::size_t>(piece.begin), static_cast<std::size_t>(piece.end - piece.begin)));
   }
   return values;
 }
@@ -60,13 +63,15 @@ std::vector<float> CheckpointReader::mean_state(const ManifestTensor& tensor) {
     std::transform(values.begin(), values.end(), sums.begin(), sums.begin(), [](float value, double sum) { return sum + value; });
   }
   std::vector<float> means(sums.size());
-  std::transform(sums.begin(), sums.end(), means.begin(), [this](double sum) { return static_cast<float>(sum / manifest_.world_size); });
+  std::transform(sums.begin(), sums.end(), means.begin(),
+                 [this](double sum) { return static_cast<float>(sum / manifest_.world_size); });
   return means;
 }
 
 void CheckpointReader::check_match(const ManifestTensor* found, const std::string& wanted, const Shape& shape) const {
   if (found == nullptr) {
-    throw InvalidArgument(fmt::format("{}: has no \"{}\", which the model wants with shape {}", directory_.string(), wanted, shape.to_string()));
+    throw InvalidArgument(
+        fmt::format("{}: has no \"{}\", which the model wants with shape {}", directory_.string(), wanted, shape.to_string()));
   }
   if (found->shape != shape) {
     throw InvalidArgument(fmt::format("{}: \"{}\" has shape {}, the model wants {}", directory_.string(), found->name,
@@ -80,14 +85,15 @@ void CheckpointReader::check_states(const Model& model) const {
     const bool known = std::any_of(model.states().begin(), model.states().end(),
                                    [&tensor](const auto& state) { return "state:" + state->name == tensor.name; });
     if (!known) {
-      throw InvalidArgument(fmt::format("{}: holds \"{}\" of shape {}, which the model does not have", directory_.string(), tensor.name,
-                                        tensor.shape.to_string()));
+      throw InvalidArgument(fmt::format("{}: holds \"{}\" of shape {}, which the model does not have", directory_.string(),
+                                        tensor.name, tensor.shape.to_string()));
     }
   }
 }
 
 void set_state_values(const State& state, std::span<const float> values) {
-  for (const TensorView& view : {state.committed, state.pending}) std::copy(values.begin(), values.end(), view.span<float>().begin());
+  for (const TensorView& view : {state.committed, state.pending})
+    std::copy(values.begin(), values.end(), view.span<float>().begin());
 }
 
 }  // namespace minim

@@ -146,8 +146,8 @@ void publish(const CheckpointLayout& layout, const fs::path& partial, const Mani
   sync_directory(layout.root().parent_path());
 }
 
-/// Removes all but the newest up to `step`. Later ones are what a run left that was taken up again further back: refused when it was,
-/// and not ours to remove. The save has succeeded by now; what cannot be removed stays.
+/// Removes all but the newest up to `step`. Later ones are what a run left that was taken up again further back: refused when it
+/// was, and not ours to remove. The save has succeeded by now; what cannot be removed stays.
 void prune(const CheckpointLayout& layout, std::int64_t step, int keep) {
   std::vector<std::int64_t> steps = layout.steps();
   std::erase_if(steps, [step](std::int64_t other) { return other > step; });

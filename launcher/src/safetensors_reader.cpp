@@ -44,7 +44,8 @@ class HeaderParser {
 
   std::string read_header() {
     std::array<unsigned char, kSizeBytes> bytes{};
-    if (file_.size_bytes() < kSizeBytes) fail(0, fmt::format("the file has {} bytes, wanted 8 for the header's size", file_.size_bytes()));
+    if (file_.size_bytes() < kSizeBytes)
+      fail(0, fmt::format("the file has {} bytes, wanted 8 for the header's size", file_.size_bytes()));
     file_.read(0, std::as_writable_bytes(std::span(bytes)));
     std::uint64_t size = 0;
     for (std::size_t i = kSizeBytes; i-- > 0;) size = size << 8U | bytes[i];
@@ -93,9 +94,11 @@ class HeaderParser {
     SafetensorsEntry found{.name = tensor, .dtype = dtype(tensor, value["dtype"]), .shape = {}};
     std::int64_t wanted_bytes = size_bytes(found.dtype);
     const auto dims = integers(tensor, "shape", value["shape"]);
-    if (dims.size() > Shape::kMaxRank) fail_tensor(tensor, fmt::format("{} dimensions, wanted at most {}", dims.size(), Shape::kMaxRank));
+    if (dims.size() > Shape::kMaxRank)
+      fail_tensor(tensor, fmt::format("{} dimensions, wanted at most {}", dims.size(), Shape::kMaxRank));
     for (const std::int64_t dim : dims) {
-      if (__builtin_mul_overflow(wanted_bytes, dim, &wanted_bytes)) fail_tensor(tensor, "the size of its shape overflows 64 bits");
+      if (__builtin_mul_overflow(wanted_bytes, dim, &wanted_bytes))
+        fail_tensor(tensor, "the size of its shape overflows 64 bits");
     }
     found.shape = Shape(std::span<const std::int64_t>(dims));
     const auto offsets = integers(tensor, "data_offsets", value["data_offsets"]);
@@ -105,7 +108,8 @@ class HeaderParser {
       fail_tensor(tensor, fmt::format("its data ends at {}, but the file has {} bytes of data", offsets[1], data_bytes));
     }
     if (offsets[1] - offsets[0] != wanted_bytes) {
-      fail_tensor(tensor, fmt::format("has {} bytes, its shape {} wants {}", offsets[1] - offsets[0], found.shape.to_string(), wanted_bytes));
+      fail_tensor(tensor, fmt::format("has {} bytes, its shape {} wants {}", offsets[1] - offsets[0], found.shape.to_string(),
+                                      wanted_bytes));
     }
     found.offset_bytes = data_begin_ + offsets[0];
     found.size_bytes = wanted_bytes;
@@ -140,12 +144,14 @@ class HeaderParser {
     std::int64_t end = data_begin_;
     for (const auto& entry : entries) {
       if (entry.offset_bytes != end) {
-        fail(entry.offset_bytes, fmt::format("tensor \"{}\" starts here, {} offset {}, where the one before ends", entry.name,
-                                             entry.offset_bytes < end ? "overlapping what lies before" : "leaving a gap behind", end));
+        fail(entry.offset_bytes,
+             fmt::format("tensor \"{}\" starts here, {} offset {}, where the one before ends", entry.name,
+                         entry.offset_bytes < end ? "overlapping what lies before" : "leaving a gap behind", end));
       }
       end += entry.size_bytes;
     }
-    if (end != file_.size_bytes()) fail(end, fmt::format("the last tensor ends here, but the file has {} bytes", file_.size_bytes()));
+    if (end != file_.size_bytes())
+      fail(end, fmt::format("the last tensor ends here, but the file has {} bytes", file_.size_bytes()));
   }
 
   const std::filesystem::path& path_;
@@ -167,8 +173,9 @@ const SafetensorsEntry* SafetensorsReader::find(const std::string& name) const {
 void SafetensorsReader::read(const SafetensorsEntry& entry, TensorView out, std::int64_t begin) const {
   const std::int64_t elements = entry.shape.elements();
   if (out.dtype() != entry.dtype || begin < 0 || begin > elements || out.elements() > elements - begin) {
-    throw InvalidArgument(fmt::format("{}: \"{}\" is {} {}, but elements from {} on were asked for into {} {}", file_.string(), entry.name,
-                                      name(entry.dtype), entry.shape.to_string(), begin, name(out.dtype()), out.shape().to_string()));
+    throw InvalidArgument(fmt::format("{}: \"{}\" is {} {}, but elements from {} on were asked for into {} {}", file_.string(),
+                                      entry.name, name(entry.dtype), entry.shape.to_string(), begin, name(out.dtype()),
+                                      out.shape().to_string()));
   }
   InputFile(file_).read(entry.offset_bytes + begin * size_bytes(entry.dtype),
                         {static_cast<std::byte*>(out.raw()), static_cast<std::size_t>(out.size_bytes())});

@@ -64,7 +64,8 @@ void SafetensorsWriter::write(ConstTensorView data) {
   const Declaration& wanted = impl_->tensors[impl_->written];
   if (data.dtype() != wanted.dtype || data.elements() != wanted.shape.elements()) {
     throw InvalidArgument(fmt::format("{}: \"{}\" was declared as {} {}, but {} {} was given", file.string(), wanted.name,
-                                      name(wanted.dtype), wanted.shape.to_string(), name(data.dtype()), data.shape().to_string()));
+                                      name(wanted.dtype), wanted.shape.to_string(), name(data.dtype()),
+                                      data.shape().to_string()));
   }
   impl_->file.write({static_cast<const std::byte*>(data.raw()), static_cast<std::size_t>(data.size_bytes())});
   ++impl_->written;

@@ -186,17 +186,15 @@ TEST(FailedSave, WithoutADirectoryToWriteIntoIsAnErrorOnAllRanks) {
   EXPECT_NE(text.find("rank 0: cannot create directory " + file.string()), std::string::npos) << text;
 }
 
-/// In a process of its own, since the limit holds for all of it: files end where rank 0's shard does, so that only rank 1, which has
-/// the larger part of every odd parameter, runs out of space.
+/// In a process of its own, since the limit holds for all of it: files end where rank 0's shard does, so that only rank 1, which
+/// has the larger part of every odd parameter, runs out of space.
 [[noreturn]] void save_with_little_space(const fs::path& run, std::int64_t limit_bytes) {
-  const struct rlimit limit {
-    static_cast<rlim_t>(limit_bytes), static_cast<rlim_t>(limit_bytes)
-  };
+  const struct rlimit limit { static_cast<rlim_t>(limit_bytes), static_cast<rlim_t>(limit_bytes) };
   std::signal(SIGXFSZ, SIG_IGN);
   if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(3);
   const std::string text = failure_of_save(run, 2);
-  const bool as_wanted = text.find("rank 1: cannot write") != std::string::npos && text.find("shard-001-of-002") != std::string::npos &&
-                         text.find("File too large") != std::string::npos;
+  const bool as_wanted = text.find("rank 1: cannot write") != std::string::npos &&
+                         text.find("shard-001-of-002") != std::string::npos && text.find("File too large") != std::string::npos;
   _exit(as_wanted ? 0 : 4);
 }
 
@@ -207,7 +205,8 @@ TEST_F(DamagedCheckpoint, ADiskThatIsFullOnOneRankFailsAllRanksAndLeavesTheOldOn
   EXPECT_EXIT(save_with_little_space(run(), small), ::testing::ExitedWithCode(0), "");
   EXPECT_EQ(load(), (Loaded{2, {}, {}}));
   EXPECT_EQ(damage_of(checkpoint(1)), "sound");
-  EXPECT_EQ(std::distance(fs::directory_iterator(run() / "checkpoints"), fs::directory_iterator()), 2) << "nothing half done is left";
+  EXPECT_EQ(std::distance(fs::directory_iterator(run() / "checkpoints"), fs::directory_iterator()), 2)
+      << "nothing half done is left";
 }
 
 }  // namespace

@@ -91,7 +91,8 @@ TEST(Safetensors, WriterHoldsItsCallerToTheDeclaration) {
   const fs::path file = scratch.path() / "a.safetensors";
   float values[3] = {};
   using Declarations = std::vector<SafetensorsWriter::Declaration>;
-  EXPECT_THROW(SafetensorsWriter(file, Declarations{{"a", DType::fp32, Shape{1}}, {"a", DType::fp32, Shape{1}}}, {}), InvalidArgument);
+  EXPECT_THROW(SafetensorsWriter(file, Declarations{{"a", DType::fp32, Shape{1}}, {"a", DType::fp32, Shape{1}}}, {}),
+               InvalidArgument);
   EXPECT_THROW(SafetensorsWriter(file, Declarations{{"__metadata__", DType::fp32, Shape{1}}}, {}), InvalidArgument);
   SafetensorsWriter writer(file, {{"a", DType::fp32, Shape{3}}}, {});
   EXPECT_THROW(writer.write(TensorView(values, DType::fp32, Shape{2})), InvalidArgument);
@@ -149,7 +150,8 @@ std::vector<Hostile> hostile_files() {
       {"a list", bytes_of("[]", 0), "not a JSON object"},
       {"deep", bytes_of(deep, 0), "nested deeper"},
       {"tensor twice", bytes_of("{\"a\":{},\"a\":{}}", 0), "\"a\" is there twice"},
-      {"key twice", bytes_of(R"({"a":{"dtype":"F32","dtype":"F16","shape":[2],"data_offsets":[0,8]}})", 8), "\"dtype\" is there twice"},
+      {"key twice", bytes_of(R"({"a":{"dtype":"F32","dtype":"F16","shape":[2],"data_offsets":[0,8]}})", 8),
+       "\"dtype\" is there twice"},
       {"number for a tensor", bytes_of("{\"a\":1}", 0), "tensor \"a\": wanted an object"},
       {"no offsets", bytes_of(R"({"a":{"dtype":"F32","shape":[2]}})", 8), "tensor \"a\": wanted an object"},
       {"an extra member", bytes_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"b":1}})", 8), "wanted an object"},
@@ -166,14 +168,19 @@ std::vector<Hostile> hostile_files() {
       {"offsets in reverse", bytes_of(tensor("\"F32\"", "[2]", "[8,0]"), 8), "not a begin and an end"},
       {"negative offset", bytes_of(tensor("\"F32\"", "[2]", "[-8,0]"), 8), "data_offsets holds"},
       {"offset beyond the end", bytes_of(tensor("\"F32\"", "[2]", "[8,16]"), 8), "ends at 16"},
-      {"huge offset", bytes_of(tensor("\"F32\"", "[2]", "[9223372036854775800,9223372036854775807]"), 8), "ends at 9223372036854775807"},
+      {"huge offset", bytes_of(tensor("\"F32\"", "[2]", "[9223372036854775800,9223372036854775807]"), 8),
+       "ends at 9223372036854775807"},
       {"too few bytes", bytes_of(tensor("\"F32\"", "[3]", "[0,8]"), 8), "has 8 bytes, its shape [3] wants 12"},
       {"a gap before", bytes_of(tensor("\"F32\"", "[2]", "[4,12]"), 12), "leaving a gap"},
       {"bytes behind", bytes_of(good, 9), "the last tensor ends here"},
       {"a tensor cut off", bytes_of(good, 7), "ends at 8, but the file has 7"},
-      {"overlap", bytes_of(R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[5],"data_offsets":[3,8]}})", 8),
+      {"overlap",
+       bytes_of(R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[5],"data_offsets":[3,8]}})",
+                8),
        "tensor \"b\" starts here, overlapping"},
-      {"a gap between", bytes_of(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8),
+      {"a gap between",
+       bytes_of(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                8),
        "tensor \"b\" starts here, leaving a gap"},
       {"metadata of numbers", bytes_of(R"({"__metadata__":{"a":1}})", 0), "metadata \"a\" is not a string"},
       {"metadata of text", bytes_of(R"({"__metadata__":"a"})", 0), "metadata is not a JSON object"},

@@ -26,7 +26,8 @@ struct Snapshot {
   StepState step;
 };
 
-/// One rank of a small network in training: convolution, batch norm, linear, on synthetic images of 6 x 6, 12 a step over all ranks.
+/// One rank of a small network in training: convolution, batch norm, linear, on synthetic images of 6 x 6, 12 a step over all
+/// ranks.
 class TinyRun {
  public:
   static constexpr std::int64_t kGlobalBatch = 12;
@@ -70,7 +71,9 @@ class TinyRun {
   }
 
   std::int64_t position() const { return trainer_->attempted() * kGlobalBatch; }
-  CheckpointExtra extra() const { return {.data_position = position(), .configuration = "model = \"tiny\"\n", .note = "interval"}; }
+  CheckpointExtra extra() const {
+    return {.data_position = position(), .configuration = "model = \"tiny\"\n", .note = "interval"};
+  }
   Trainer& trainer() { return *trainer_; }
   Model& model() { return model_; }
 

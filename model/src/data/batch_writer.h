@@ -19,8 +19,8 @@ class BatchWriter {
  public:
   BatchWriter(const Dataset& dataset, DType dtype);
 
-  /// Sample i of the batch is image `indices[i]` with id `first_id + i`; what is left of the batch becomes padding. Throws what the
-  /// data set throws; the batch is then to be marked with `fail`.
+  /// Sample i of the batch is image `indices[i]` with id `first_id + i`; what is left of the batch becomes padding. Throws what
+  /// the data set throws; the batch is then to be marked with `fail`.
   void write(Batch& batch, std::int64_t first_id, std::span<const std::int64_t> indices);
 
   /// Makes a batch all padding, with the reason.

@@ -25,8 +25,9 @@ std::unique_ptr<Dataset> open_dataset(const std::string& name, const std::filesy
     if (!directory.empty()) return open_idx(directory, split);
     std::error_code ignored;
     if (!std::filesystem::is_directory(kFashionMnistDirectory, ignored)) {
-      throw DataError(fmt::format("{}: no such directory; install Debian's package dataset-fashion-mnist or name a directory with --data DIR",
-                                  kFashionMnistDirectory));
+      throw DataError(
+          fmt::format("{}: no such directory; install Debian's package dataset-fashion-mnist or name a directory with --data DIR",
+                      kFashionMnistDirectory));
     }
     return open_idx(kFashionMnistDirectory, split);
   }

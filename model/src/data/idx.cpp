@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t kImagesMagic = 0x00000803;
 constexpr std::uint32_t kLabelsMagic = 0x00000801;
 
-/// Deflate cannot do better than this (zlib's technical notes), so a header that claims more lies, and nothing is allocated for it.
+/// Deflate cannot do better than this (zlib's technical notes), so a header that claims more lies, and nothing is allocated for
+/// it.
 constexpr std::int64_t kLargestCompressionRatio = 1032;
 
 /// A file of bytes, gzip-compressed or not, read from front to back. Offsets count uncompressed bytes.
@@ -66,7 +67,9 @@ class ByteSource {
   }
 
   /// Bytes that the file can hold at most.
-  std::int64_t largest_content_bytes() const { return gzdirect(file_) != 0 ? size_bytes_ : size_bytes_ * kLargestCompressionRatio; }
+  std::int64_t largest_content_bytes() const {
+    return gzdirect(file_) != 0 ? size_bytes_ : size_bytes_ * kLargestCompressionRatio;
+  }
   std::int64_t size_bytes() const { return size_bytes_; }
   bool compressed() const { return gzdirect(file_) == 0; }
   std::int64_t offset() const { return offset_; }
@@ -117,11 +120,12 @@ std::int64_t read_extent(ByteSource& source, const std::string& what) {
 }
 
 /// Reads the rest of the file as elements of the claimed size, after checking that so many can be there at all.
-std::vector<std::uint8_t> read_elements(ByteSource& source, std::int64_t count, std::int64_t bytes_each, const std::string& what) {
+std::vector<std::uint8_t> read_elements(ByteSource& source, std::int64_t count, std::int64_t bytes_each,
+                                        const std::string& what) {
   std::int64_t wanted = 0;
   if (__builtin_mul_overflow(count, bytes_each, &wanted) || wanted > source.largest_content_bytes()) {
-    source.fail(source.offset(), fmt::format("the header claims {} {} of {} bytes, but the file has {} bytes", count, what, bytes_each,
-                                             source.size_bytes()));
+    source.fail(source.offset(), fmt::format("the header claims {} {} of {} bytes, but the file has {} bytes", count, what,
+                                             bytes_each, source.size_bytes()));
   }
   std::vector<std::uint8_t> elements(static_cast<std::size_t>(wanted));
   const auto all = fmt::format("{} {}", count, what);
@@ -168,7 +172,8 @@ std::vector<std::uint8_t> read_labels(const fs::path& path, const Images& images
 fs::path find_file(const fs::path& directory, const std::string& name, const std::string& purpose) {
   std::error_code ignored;  // what cannot be looked at is not there
   if (!fs::is_directory(directory, ignored)) {
-    throw DataError(fmt::format("{}: no such directory; wanted one with {} or {}.gz ({})", directory.string(), name, name, purpose));
+    throw DataError(
+        fmt::format("{}: no such directory; wanted one with {} or {}.gz ({})", directory.string(), name, name, purpose));
   }
   for (const char* suffix : {"", ".gz"}) {
     auto path = directory / (name + suffix);
@@ -177,7 +182,8 @@ fs::path find_file(const fs::path& directory, const std::string& name, const std
   throw DataError(fmt::format("{}: has neither {} nor {}.gz ({})", directory.string(), name, name, purpose));
 }
 
-/// What each pixel value becomes: (v / 255 - mean) / deviation over all pixels of the images, computed exactly from their histogram.
+/// What each pixel value becomes: (v / 255 - mean) / deviation over all pixels of the images, computed exactly from their
+/// histogram.
 std::array<float, 256> normalisation(const Images& images) {
   std::array<std::int64_t, 256> histogram{};
   for (const std::uint8_t pixel : images.pixels) ++histogram[pixel];
@@ -232,8 +238,8 @@ std::unique_ptr<Dataset> open_idx(const fs::path& directory, Split split, std::i
   }
   const Images training = read_images(find_file(directory, "train-images-idx3-ubyte", "images that give mean and deviation"));
   if (training.height != images.height || training.width != images.width) {
-    throw DataError(fmt::format("{}: offset 8: images of {} x {}, but those of {} are {} x {}", images.path.string(), images.height,
-                                images.width, training.path.string(), training.height, training.width));
+    throw DataError(fmt::format("{}: offset 8: images of {} x {}, but those of {} are {} x {}", images.path.string(),
+                                images.height, images.width, training.path.string(), training.height, training.width));
   }
   return std::make_unique<IdxDataset>(std::move(images), std::move(labels), normalisation(training), classes);
 }

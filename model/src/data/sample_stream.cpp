@@ -71,7 +71,8 @@ struct SampleStream::Impl {
 };
 
 SampleStream::SampleStream(std::int64_t dataset_size, std::uint64_t seed) : impl_(std::make_unique<Impl>()) {
-  if (dataset_size < 1) throw InvalidArgument(fmt::format("stream over a data set of {} samples, wanted at least 1", dataset_size));
+  if (dataset_size < 1)
+    throw InvalidArgument(fmt::format("stream over a data set of {} samples, wanted at least 1", dataset_size));
   impl_->size = dataset_size;
   impl_->seed = seed;
 }

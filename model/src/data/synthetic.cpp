@@ -31,8 +31,9 @@ class SyntheticDataset final : public Dataset {
   ImageTask task() const override { return task_; }
   std::int32_t read(std::int64_t index, std::span<float> image) const override {
     if (index < 0 || index >= size_ || image.size() != patterns_.front().size()) {
-      throw InvalidArgument(fmt::format("synthetic images: image {} into {} floats was asked for, there are {} images of {} floats",
-                                        index, image.size(), size_, patterns_.front().size()));
+      throw InvalidArgument(
+          fmt::format("synthetic images: image {} into {} floats was asked for, there are {} images of {} floats", index,
+                      image.size(), size_, patterns_.front().size()));
     }
     const bool train = split_ == Split::train;
     const std::uint32_t draw = random(index, 0, train ? Purpose::train_label : Purpose::test_label)[0];
@@ -48,8 +49,9 @@ class SyntheticDataset final : public Dataset {
  private:
   std::array<std::uint32_t, 4> random(std::int64_t index, std::uint32_t block, Purpose purpose) const {
     const auto i = static_cast<std::uint64_t>(index);
-    return philox({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32U), block, static_cast<std::uint32_t>(purpose)},
-                  {static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32U)});
+    return philox(
+        {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32U), block, static_cast<std::uint32_t>(purpose)},
+        {static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32U)});
   }
 
   std::vector<float> make_pattern(std::int64_t label) const {

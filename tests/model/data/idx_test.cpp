@@ -56,7 +56,8 @@ class IdxForms : public ::testing::TestWithParam<Form> {
 };
 INSTANTIATE_TEST_SUITE_P(Idx, IdxForms, ::testing::Values(kRaw, kGzip), [](const auto& form) { return form.param.name; });
 
-/// FP32 rounding of pixels normalised in FP64 here, in another order of summation: a few units in the last place of values near 2.
+/// FP32 rounding of pixels normalised in FP64 here, in another order of summation: a few units in the last place of values
+/// near 2.
 constexpr float kRounding = 1e-6F;
 
 TEST_P(IdxForms, AreReadAndNormalisedByTheTrainingImages) {
@@ -126,7 +127,8 @@ TEST_P(IdxForms, EveryFalseClaimIsRefusedByNameAndOffset) {
       {"huge count", "train-images-idx3-ubyte", with_u32(4, 0xFFFFFFFF), {"offset 16", "claims 4294967295"}},
       {"huge rows", "train-images-idx3-ubyte", with_u32(8, 0xFFFFFFFF), {"offset 16", "claims 30 images"}},
       {"more labels", "train-labels-idx1-ubyte", with_u32(4, kTrain + 1), {"offset 4", "31 labels", "30 images"}},
-      {"label 10", "train-labels-idx1-ubyte",
+      {"label 10",
+       "train-labels-idx1-ubyte",
        [](Bytes b) {
          b[8 + 17] = 10;
          return b;

@@ -32,11 +32,11 @@ class CheckpointStore {
   /// On failure (disk full, no permission) every rank throws DataError naming the file; older checkpoints are intact.
   std::filesystem::path save(Trainer& trainer, const CheckpointExtra& extra);
 
-  /// Loads the newest checkpoint that is complete and undamaged. Collective. Damaged ones are passed over; `refused` gets a sentence
-  /// on each that names the file and what is wrong with it. Empty when there is none at all.
-  /// Throws DataError when there are checkpoints and none is sound; InvalidArgument, before anything is changed, when they are not of
-  /// this run's model (names the tensor), update rule or seed. Precisions may differ: the weights are the FP32 master weights where
-  /// there are some. The loss scale goes on only where precision and mode are the same and dynamic; else it starts afresh.
+  /// Loads the newest checkpoint that is complete and undamaged. Collective. Damaged ones are passed over; `refused` gets a
+  /// sentence on each that names the file and what is wrong with it. Empty when there is none at all. Throws DataError when there
+  /// are checkpoints and none is sound; InvalidArgument, before anything is changed, when they are not of this run's model (names
+  /// the tensor), update rule or seed. Precisions may differ: the weights are the FP32 master weights where there are some. The
+  /// loss scale goes on only where precision and mode are the same and dynamic; else it starts afresh.
   std::optional<CheckpointExtra> load_newest(Trainer& trainer, std::vector<std::string>& refused);
 
  private:
@@ -71,8 +71,9 @@ std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std:
 /// InvalidArgument that names the tensor where the model is another.
 void load_weights(const CheckpointInfo& info, Model& model);
 
-/// Writes the weights and states of a checkpoint as one safetensors file: `dtype` fp16 or fp32, logical shapes, plain names. The file
-/// appears under its name when it is complete. Throws NumericError that names the tensor where a value does not fit into FP16.
+/// Writes the weights and states of a checkpoint as one safetensors file: `dtype` fp16 or fp32, logical shapes, plain names. The
+/// file appears under its name when it is complete. Throws NumericError that names the tensor where a value does not fit into
+/// FP16.
 void export_safetensors(const CheckpointInfo& info, const std::filesystem::path& file, DType dtype);
 
 }  // namespace minim

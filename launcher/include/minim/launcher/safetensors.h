@@ -44,8 +44,8 @@ class SafetensorsWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Reads the header, checking everything that it claims against the file's size: the tensors fill the data exactly, without gaps or
-/// overlaps. Throws DataError with file and offset; allocates no more than the file's size warrants.
+/// Reads the header, checking everything that it claims against the file's size: the tensors fill the data exactly, without gaps
+/// or overlaps. Throws DataError with file and offset; allocates no more than the file's size warrants.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(std::filesystem::path file);

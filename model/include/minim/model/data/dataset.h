@@ -32,8 +32,8 @@ std::unique_ptr<Dataset> open_idx(const std::filesystem::path& directory, Split 
 std::unique_ptr<Dataset> make_synthetic(const ImageTask& task, std::int64_t size, std::uint64_t seed, Split split);
 
 /// Opens a data set by name: "fashion-mnist" and "mnist" (IDX in `directory`; for fashion-mnist it defaults to where Debian's
-/// package dataset-fashion-mnist puts it) or "synthetic" (28 x 28 x 1, 10 classes, no directory). Throws InvalidArgument for unknown
-/// names, DataError as `open_idx`.
+/// package dataset-fashion-mnist puts it) or "synthetic" (28 x 28 x 1, 10 classes, no directory). Throws InvalidArgument for
+/// unknown names, DataError as `open_idx`.
 std::unique_ptr<Dataset> open_dataset(const std::string& name, const std::filesystem::path& directory, Split split);
 
 }  // namespace minim

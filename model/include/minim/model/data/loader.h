@@ -27,16 +27,16 @@ class SampleStream {
 
 /// Samples of one micro-batch of one rank, in host memory.
 struct Batch {
-  Tensor images;      ///< [N, H, W, C], compute type
-  Tensor labels;      ///< [N], int32
-  Tensor sample_ids;  ///< [N], int64: positions in the stream
+  Tensor images;                   ///< [N, H, W, C], compute type
+  Tensor labels;                   ///< [N], int32
+  Tensor sample_ids;               ///< [N], int64: positions in the stream
   std::int32_t valid_samples = 0;  ///< the rest is padding: zeros
-  std::string error;  ///< not empty: this batch could not be read and why; valid_samples is 0
+  std::string error;               ///< not empty: this batch could not be read and why; valid_samples is 0
 };
 
 struct LoaderOptions {
-  std::int64_t batch = 1;        ///< samples of a micro-batch
-  int micro_batches = 1;         ///< per step
+  std::int64_t batch = 1;  ///< samples of a micro-batch
+  int micro_batches = 1;   ///< per step
   int rank = 0, world_size = 1;
   DType dtype = DType::fp32;
   std::uint64_t seed = 1;
@@ -47,8 +47,8 @@ struct LoaderOptions {
 
 /// Reads training batches ahead of their use. Step b covers stream positions [start + b B, start + (b + 1) B) with
 /// B = batch * micro_batches * W; rank r's micro-batch m starts at r * batch * micro_batches + m * batch in it.
-/// The same batches for any number of threads. A batch may cross epochs, also several, where the data set is smaller than a batch.
-/// Allocates `depth` + 2 batches of staging memory once. The data set must outlive the loader.
+/// The same batches for any number of threads. A batch may cross epochs, also several, where the data set is smaller than a
+/// batch. Allocates `depth` + 2 batches of staging memory once. The data set must outlive the loader.
 class TrainingLoader {
  public:
   TrainingLoader(const Dataset& dataset, Backend& backend, LoaderOptions options);
