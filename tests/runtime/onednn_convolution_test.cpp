@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 
 #include "minim/runtime/kernels/convolution.h"
@@ -168,16 +169,11 @@ TEST(OnednnConvolution, LaunchesOfOneCallSeeTheirInputsAsTheyAreThen) {
     call->launch(*backends.cpu_stream);
     backends.cpu_stream->synchronize();
     const auto before = values(y);
-    // Weights of half the size, exactly, give half the output: rounding commutes with powers of two.
-    dispatch_floating(dtype, [&](auto t) {
-      for (auto& v : w.span<decltype(t)>()) v = round_to<decltype(t)>(to_float(v) / 2);
-    });
+    EXPECT_NE(before, std::vector<float>(before.size()));
+    std::memset(w.view().raw(), 0, static_cast<std::size_t>(w.view().size_bytes()));
     call->launch(*backends.cpu_stream);
     backends.cpu_stream->synchronize();
-    auto doubled = values(y);
-    for (std::size_t i = 0; i < doubled.size(); ++i) {
-      ASSERT_NEAR(doubled[i] * 2, before[i], 4 * unit_roundoff(dtype) * std::abs(before[i])) << "element " << i;
-    }
+    EXPECT_EQ(values(y), std::vector<float>(before.size()));
   }
 }
 
@@ -198,18 +194,17 @@ TEST(OnednnConvolution, NoSamplesGiveZeroGradientsOrLeaveThemWhenAccumulating) {
 
 TEST(OnednnConvolution, WorkspaceOfFp16DoesNotGrowWithTheBatch) {
   const Backends backends;
-  const auto bytes = [&](std::int64_t samples) {
-    Case c = cases().front();
-    c.samples = samples;
-    const auto view = [](const Shape& shape) { return TensorView(nullptr, DType::fp16, shape); };
-    return std::max(
-        {backends.cpu->workspace_bytes(Conv2dForward{
-             .x = view(c.x()), .w = view(c.w()), .bias = {}, .y = view(c.y()), .geometry = c.geometry, .workspace = {}}),
-         backends.cpu->workspace_bytes(Conv2dBackwardWeights{
-             .x = view(c.x()), .dy = view(c.y()), .dw = view(c.w()), .dbias = {}, .geometry = c.geometry, .workspace = {}})});
-  };
-  // More samples than any chunk of this shape has; equal chunks may differ by an image.
-  EXPECT_LE(bytes(1 << 16), bytes(1 << 12) + 2 * 7 * 7 * 16 * size_bytes(DType::fp32) * 2);
+  Case c = cases().front();
+  c.samples = 1 << 16;  // 400 MiB in FP32
+  const auto view = [](const Shape& shape) { return TensorView(nullptr, DType::fp16, shape); };
+  // Images of a chunk, less than 1 MiB; the weights in two layouts and oneDNN's own scratch, some kB at 16 channels.
+  constexpr std::int64_t kMostBytes = 2 << 20;
+  EXPECT_LE(backends.cpu->workspace_bytes(Conv2dForward{
+                .x = view(c.x()), .w = view(c.w()), .bias = {}, .y = view(c.y()), .geometry = c.geometry, .workspace = {}}),
+            kMostBytes);
+  EXPECT_LE(backends.cpu->workspace_bytes(Conv2dBackwardWeights{
+                .x = view(c.x()), .dy = view(c.y()), .dw = view(c.w()), .dbias = {}, .geometry = c.geometry, .workspace = {}}),
+            kMostBytes);
 }
 
 TEST(OnednnConvolution, RefusesAWorkspaceThatIsTooSmall) {
