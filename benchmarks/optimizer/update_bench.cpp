@@ -1,8 +1,10 @@
-// The fused Adam pass over FP16 gradients and weights, FP32 master weights and moments, against an in-place update of as many bytes.
+// The fused Adam pass over FP16 gradients and weights, FP32 master weights and moments, against an in-place update of as many
+// bytes.
 //
-// Bound: memory bandwidth. The pass moves 28 bytes a parameter: gradient 2 in; master weight, mean and square 4 in and 4 out each;
-// weight 2 out. The yardstick is STREAM-like, a[i] += q * b[i] in FP32, 12 bytes an element, over 28/12 as many elements, with the
-// widest vectors of the machine, in the same threads. The two alternate; the ratio of their bandwidths is taken pair by pair.
+// Bound: memory bandwidth. The pass moves 28 bytes a parameter: gradient 2 in; master weight, mean and square 4 in and 4 out
+// each; weight 2 out. The yardstick is STREAM-like, a[i] += q * b[i] in FP32, 12 bytes an element, over 28/12 as many elements,
+// with the widest vectors of the machine, in the same threads. The two alternate; the ratio of their bandwidths is taken pair by
+// pair.
 //
 //   update_bench [--short] [--threads N] [--parameters N] [--json FILE]
 
@@ -99,8 +101,8 @@ class Slice {
   std::unique_ptr<Stream> stream_;
 };
 
-__attribute__((target_clones("default", "avx2", "avx512f"))) void add_scaled(float* a, const float* b, float q, std::int64_t begin,
-                                                                              std::int64_t end) {
+__attribute__((target_clones("default", "avx2", "avx512f"))) void add_scaled(float* a, const float* b, float q,
+                                                                             std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) a[i] += q * b[i];
 }
 
@@ -191,9 +193,11 @@ int run(const Options& options) {
   const auto [lowest, highest] = std::ranges::minmax(ratios);
   std::cout << fmt::format("fused Adam, {} parameters, {} bytes each, {} thread{}\n", options.parameters, kBytesPerParameter,
                            options.threads, options.threads == 1 ? "" : "s")
-            << fmt::format("fused pass        {:6.1f} GB/s  {:.3f} Gparameters/s\n", median(update), median(update) / kBytesPerParameter)
+            << fmt::format("fused pass        {:6.1f} GB/s  {:.3f} Gparameters/s\n", median(update),
+                           median(update) / kBytesPerParameter)
             << fmt::format("in-place update   {:6.1f} GB/s\n", median(stream))
-            << fmt::format("ratio             {:6.3f}       ({:.3f} to {:.3f} over {} pairs)\n", median(ratios), lowest, highest, pairs);
+            << fmt::format("ratio             {:6.3f}       ({:.3f} to {:.3f} over {} pairs)\n", median(ratios), lowest, highest,
+                           pairs);
   if (!options.json.empty()) {
     std::ofstream file(options.json);
     file << fmt::format(R"({{"benchmark": "fused Adam", "parameters": {}, "threads": {}, "update_gb_per_s": {:.2f}, )"

@@ -37,7 +37,8 @@ AgreementState::AgreementState(Backend& backend, const AgreementConfig& config, 
   std::fill_n(records().data<std::uint8_t>(), records().size_bytes(), std::uint8_t{0});
   clear_overflow();
   write(initial_state(config.loss_scale));
-  fold_ = backend.prepare(FoldAgreement{.config = config, .records = records(), .learning_rates = learning_rates_, .state = state()});
+  fold_ =
+      backend.prepare(FoldAgreement{.config = config, .records = records(), .learning_rates = learning_rates_, .state = state()});
 }
 
 StepState AgreementState::read() const {
@@ -50,7 +51,8 @@ void AgreementState::write(const StepState& state) const { std::memcpy(state_.vi
 
 void AgreementState::clear_overflow() const { *overflow().data<std::int32_t>() = kNoOverflow; }
 
-void AgreementState::fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct, HostReport report) {
+void AgreementState::fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,
+                          HostReport report) {
   const auto words = report_.span<std::int32_t>();
   words[0] = report.error_code;
   words[1] = report.stop_requested;

@@ -11,8 +11,8 @@ namespace minim {
 /// The small arrays on the device that the ranks agree by, and the kernels on them.
 class AgreementState {
  public:
-  AgreementState(Backend& backend, const AgreementConfig& config, std::uint64_t configuration, std::span<const float> learning_rates,
-                 int rank, int world_size);
+  AgreementState(Backend& backend, const AgreementConfig& config, std::uint64_t configuration,
+                 std::span<const float> learning_rates, int rank, int world_size);
 
   static std::int64_t size_bytes(int world_size, std::int64_t learning_rates);
 
@@ -37,7 +37,7 @@ class AgreementState {
   Tensor state_, records_, report_, overflow_, learning_rates_;
   TensorView record_;
   std::unique_ptr<KernelCall> fold_;
-  std::unique_ptr<KernelCall> fill_;      // bound to these sums:
+  std::unique_ptr<KernelCall> fill_;  // bound to these sums:
   const void* filled_from_[3] = {};
 };
 

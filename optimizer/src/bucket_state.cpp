@@ -18,7 +18,8 @@ int group_index(std::span<const ParameterGroup> groups, const std::string& name)
 }
 
 void require_not_negative(double value, const std::string& what) {
-  if (!std::isfinite(value) || value < 0) throw InvalidArgument(fmt::format("{} is {}, wanted finite and not negative", what, value));
+  if (!std::isfinite(value) || value < 0)
+    throw InvalidArgument(fmt::format("{} is {}, wanted finite and not negative", what, value));
 }
 
 void validate_groups(const OptimizerConfig& config, std::span<Parameter* const> parameters) {
@@ -48,9 +49,10 @@ void validate(const OptimizerConfig& config, std::span<Parameter* const> paramet
     throw InvalidArgument(fmt::format("optimizer: nominal weight is {}, wanted positive", config.nominal_weight));
   }
   if (!config.shard && world_size > 1 && config.grad_sync != GradSync::all_reduce) {
-    throw InvalidArgument(fmt::format("grad-sync {} leaves each rank with the sums of its own slice, shard off needs all of them: "
-                                      "use grad-sync {} or shard on",
-                                      name(config.grad_sync), name(GradSync::all_reduce)));
+    throw InvalidArgument(
+        fmt::format("grad-sync {} leaves each rank with the sums of its own slice, shard off needs all of them: "
+                    "use grad-sync {} or shard on",
+                    name(config.grad_sync), name(GradSync::all_reduce)));
   }
 }
 

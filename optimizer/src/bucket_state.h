@@ -10,7 +10,8 @@
 
 namespace minim {
 
-/// What this rank keeps for a bucket besides the bucket: a function of sizes only, so that memory is known before it is allocated.
+/// What this rank keeps for a bucket besides the bucket: a function of sizes only, so that memory is known before it is
+/// allocated.
 struct BucketShare {
   std::int64_t begin = 0, end = 0;              ///< elements that this rank updates
   std::int64_t check_begin = 0, check_end = 0;  ///< elements that this rank looks at for the record: its own slice

@@ -126,7 +126,8 @@ int wire_exponent(int world_size) {
 
 void validate(const LossScaleConfig& config) {
   if (config.max_consecutive_skips < 1) {
-    throw InvalidArgument(fmt::format("loss scale: {} consecutive skips allowed, at least 1 is wanted", config.max_consecutive_skips));
+    throw InvalidArgument(
+        fmt::format("loss scale: {} consecutive skips allowed, at least 1 is wanted", config.max_consecutive_skips));
   }
   if (config.mode == LossScaleMode::off) return;
   require_power_of_two(config.initial, "initial");

@@ -96,8 +96,9 @@ std::vector<float> ShardedOptimizer::gather_array(const std::string& array, cons
   for (int owner = 0; impl_->sharded && owner < impl_->world_size; ++owner) {
     const Impl::Piece piece = impl_->piece_of(place, owner);
     if (piece.empty()) continue;
-    const Work work = impl_->communicator.broadcast(view_of(physical).slice(piece.begin, piece.end), owner,
-                                                    {.label = fmt::format("{} of \"{}\"", array, parameter.name), .after = Event()});
+    const Work work =
+        impl_->communicator.broadcast(view_of(physical).slice(piece.begin, piece.end), owner,
+                                      {.label = fmt::format("{} of \"{}\"", array, parameter.name), .after = Event()});
     work.wait();
   }
   std::vector<float> logical(physical.size());

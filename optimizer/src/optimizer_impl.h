@@ -64,7 +64,7 @@ struct ShardedOptimizer::Impl {
   int next_reduction = -1;  // buckets are reduced from the last to the first
   std::vector<Work> works;  // in the order of their issue
 
-  StepState outcome;  // as the host knows it
+  StepState outcome;    // as the host knows it
   bool current = true;  // no rank's weights are stale
 };
 

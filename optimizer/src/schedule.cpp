@@ -19,7 +19,8 @@ void validate(const ScheduleConfig& config) {
   if (config.warmup_steps < 0) {
     throw InvalidArgument(fmt::format("schedule: {} warm-up steps, wanted 0 or more", config.warmup_steps));
   }
-  if (config.total_steps < 1) throw InvalidArgument(fmt::format("schedule: {} steps in all, wanted 1 or more", config.total_steps));
+  if (config.total_steps < 1)
+    throw InvalidArgument(fmt::format("schedule: {} steps in all, wanted 1 or more", config.total_steps));
   if (config.kind == ScheduleKind::cosine && config.warmup_steps >= config.total_steps) {
     throw InvalidArgument(
         fmt::format("schedule: {} warm-up steps leave nothing of {} for the cosine", config.warmup_steps, config.total_steps));
@@ -72,7 +73,8 @@ std::vector<float> learning_rates(const ScheduleConfig& config) {
   std::int64_t steps = std::max(config.total_steps, config.warmup_steps + 1);
   if (config.kind == ScheduleKind::step && !config.milestones.empty()) steps = std::max(steps, config.milestones.back() + 1);
   std::vector<float> rates(static_cast<std::size_t>(steps));
-  for (std::int64_t step = 0; step < steps; ++step) rates[static_cast<std::size_t>(step)] = static_cast<float>(rate(config, step));
+  for (std::int64_t step = 0; step < steps; ++step)
+    rates[static_cast<std::size_t>(step)] = static_cast<float>(rate(config, step));
   return rates;
 }
 

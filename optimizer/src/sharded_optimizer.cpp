@@ -81,12 +81,12 @@ void ShardedOptimizer::Impl::prepare_kernels(BucketState& state, const std::unor
   const auto gradient = [&](std::int64_t begin, std::int64_t end) {
     return share.has_sums ? state.sums.view() : bucket.gradients().slice(begin, end);
   };
-  state.check = backend.prepare(
-      CheckGradients{.segments = segments_of(bucket, share.check_begin, share.check_end, indices, config.groups),
-                     .gradient = gradient(share.check_begin, share.check_end),
-                     .wire_exponent = share.wire_exponent,
-                     .state = agreement.state(),
-                     .record = agreement.record()});
+  state.check =
+      backend.prepare(CheckGradients{.segments = segments_of(bucket, share.check_begin, share.check_end, indices, config.groups),
+                                     .gradient = gradient(share.check_begin, share.check_end),
+                                     .wire_exponent = share.wire_exponent,
+                                     .state = agreement.state(),
+                                     .record = agreement.record()});
   state.update = backend.prepare(ApplyUpdate{.rule = config.rule,
                                              .segments = segments_of(bucket, share.begin, share.end, indices, config.groups),
                                              .gradient = gradient(share.begin, share.end),
@@ -151,8 +151,7 @@ void ShardedOptimizer::Impl::issue_reduction(BucketState& bucket) {
 }
 
 void ShardedOptimizer::Impl::agree(Stream& compute) {
-  const Work gather =
-      communicator.all_gather(agreement.records(), {.label = "agreement", .after = compute.record()});
+  const Work gather = communicator.all_gather(agreement.records(), {.label = "agreement", .after = compute.record()});
   works.push_back(gather);
   compute.wait(gather.event());
   agreement.fold(compute);

@@ -10,8 +10,8 @@ namespace minim {
 struct UpdateConstants {
   float unscale = 0;  ///< StepState::unscale * 2^p
   float decay = 0;
-  float rate = 0;      ///< learning rate; Adam: divided by 1 - beta1^t
-  float momentum = 0;  ///< SGD
+  float rate = 0;                                    ///< learning rate; Adam: divided by 1 - beta1^t
+  float momentum = 0;                                ///< SGD
   float beta1 = 0, rest1 = 0, beta2 = 0, rest2 = 0;  ///< Adam; rest = 1 - beta
   float deviation_scale = 0;                         ///< Adam: 1 / sqrt(1 - beta2^t)
   float epsilon = 0;                                 ///< Adam
@@ -36,7 +36,8 @@ inline constexpr int kSumLanes = 16;
 /// The two loops over a block of elements [begin, end) of a slice, in some instruction set.
 struct BlockFunctions {
   /// Updates; false when a weight is not finite in its storage type.
-  bool (*update)(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore store, std::int64_t begin, std::int64_t end);
+  bool (*update)(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore store, std::int64_t begin,
+                 std::int64_t end);
   /// The sum of squares in FP64; not finite when and only when an element is not.
   double (*sum_squares)(ConstTensorView gradient, std::int64_t begin, std::int64_t end);
 };

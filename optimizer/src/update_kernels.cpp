@@ -25,7 +25,8 @@ struct Block {
 constexpr std::int64_t kUpdateBlock = 32768;
 /// Part of the fixed tree that sums of squares are added in.
 constexpr std::int64_t kCheckBlock = 4096;
-/// Above so many elements the weights of a pass would be evicted before the all-gather reads them: they are written past the caches.
+/// Above so many elements the weights of a pass would be evicted before the all-gather reads them: they are written past the
+/// caches.
 constexpr std::int64_t kStreamElements = 4 << 20;
 
 std::vector<Block> cut(const std::vector<UpdateSegment>& segments, std::int64_t block_elements) {
@@ -52,7 +53,9 @@ void check_segments(const std::vector<UpdateSegment>& segments, std::int64_t ele
 void check(const ApplyUpdate& args) {
   const std::int64_t n = args.weight.elements();
   check_segments(args.segments, n);
-  const auto is_array = [n](const TensorView& view) { return view.present() && view.dtype() == DType::fp32 && view.elements() == n; };
+  const auto is_array = [n](const TensorView& view) {
+    return view.present() && view.dtype() == DType::fp32 && view.elements() == n;
+  };
   require(args.gradient.elements() == n, "gradients and weights differ in number");
   require(args.gradient.dtype() == args.weight.dtype() || args.gradient.dtype() == DType::fp32,
           "gradients are neither FP32 nor of the weights' type");
@@ -145,7 +148,8 @@ class Check {
     const auto group_of = [this](const Block& block) { return args_.segments[block.segment].group; };
     std::stable_sort(blocks_.begin(), blocks_.end(), [&](const Block& a, const Block& b) { return group_of(a) < group_of(b); });
     for (int group = 0; group <= kMaxGroups; ++group) {
-      const auto first = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& block) { return group_of(block) >= group; });
+      const auto first =
+          std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& block) { return group_of(block) >= group; });
       group_begins_[group] = static_cast<std::size_t>(first - blocks_.begin());
     }
   }

@@ -79,7 +79,8 @@ bool update_typed(const ApplyUpdate& args, const UpdateConstants& constants, std
 }
 
 template <class Arithmetic, class G, class W>
-bool update_stored(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin, std::int64_t end) {
+bool update_stored(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin,
+                   std::int64_t end) {
   if constexpr (kDType<W> != DType::fp32) {
     if (args.master.present()) {
       return how == WeightStore::streamed
@@ -92,7 +93,8 @@ bool update_stored(const ApplyUpdate& args, const UpdateConstants& constants, We
 
 /// Gradients are of the weights' type, or FP32 sums.
 template <class Arithmetic>
-bool update_with(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin, std::int64_t end) {
+bool update_with(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin,
+                 std::int64_t end) {
   return dispatch_floating(args.weight.dtype(), [&](auto type) {
     using W = decltype(type);
     if (args.gradient.dtype() == DType::fp32) return update_stored<Arithmetic, float, W>(args, constants, how, begin, end);
@@ -100,7 +102,8 @@ bool update_with(const ApplyUpdate& args, const UpdateConstants& constants, Weig
   });
 }
 
-bool update_block(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin, std::int64_t end) {
+bool update_block(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin,
+                  std::int64_t end) {
   switch (moments(args.rule)) {
     case 0: return update_with<SgdArithmetic>(args, constants, how, begin, end);
     case 1: return update_with<MomentumArithmetic>(args, constants, how, begin, end);
@@ -161,7 +164,8 @@ namespace update {
 HWY_EXPORT(update_block);
 HWY_EXPORT(sum_squares_block);
 
-bool run_update(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin, std::int64_t end) {
+bool run_update(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin,
+                std::int64_t end) {
   return HWY_DYNAMIC_DISPATCH(update_block)(args, constants, how, begin, end);
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
-#include <atomic>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -124,13 +126,34 @@ class RankJob {
   std::unique_ptr<Stream> stream;        ///< last: emptied before what its kernels use goes away
 };
 
+/// Any number, the same in every run.
+inline float rough_gradient(int rank, int parameter, std::int64_t element, int step) {
+  return static_cast<float>(std::sin(static_cast<double>(element * 31 + parameter * 17 + rank * 7 + step * 3 + 1)) * 100);
+}
+
+/// A scale that stays, for updates that can be compared.
+inline OptimizerConfig constant_scale(float scale, UpdateRule rule = SgdRule{}) {
+  OptimizerConfig config;
+  config.rule = rule;
+  config.loss_scale = {.mode = LossScaleMode::constant, .initial = scale};
+  return config;
+}
+
+/// Plain gradient descent with rate 1: an update is the mean gradient itself.
+inline OptimizerConfig plain(LossScaleConfig loss_scale = {}) {
+  OptimizerConfig config;
+  config.rule = SgdRule{.momentum = 0};
+  config.schedule.base = 1;
+  config.loss_scale = loss_scale;
+  return config;
+}
+
 /// Runs `rank` on so many ranks and returns what rank 0 returns; the other ranks' results must be equal.
 template <class Result>
 Result same_on_all_ranks(int world_size, const std::function<Result(Communicator&)>& rank) {
   std::vector<Result> results(static_cast<std::size_t>(world_size));
-  run_ranks(world_size, [&](Communicator& communicator) {
-    results[static_cast<std::size_t>(communicator.rank())] = rank(communicator);
-  });
+  run_ranks(world_size,
+            [&](Communicator& communicator) { results[static_cast<std::size_t>(communicator.rank())] = rank(communicator); });
   for (const Result& result : results) EXPECT_TRUE(result == results[0]);
   return results[0];
 }

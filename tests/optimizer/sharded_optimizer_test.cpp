@@ -11,8 +11,11 @@
 namespace minim {
 namespace {
 
+using testing::constant_scale;
 using testing::GradientOf;
+using testing::plain;
 using testing::RankJob;
+using testing::rough_gradient;
 using testing::run_ranks;
 using testing::same_on_all_ranks;
 using Arrays = std::vector<std::vector<float>>;
@@ -22,27 +25,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// Small integers: sums over samples and ranks, times powers of two, are exact in FP16.
 float integer_gradient(int parameter, std::int64_t element, int sample, int step) {
   return static_cast<float>((element * 7 + parameter * 3 + sample * 5 + step * 11) % 5 - 2);
-}
-
-/// Any number, the same in every run.
-float rough_gradient(int rank, int parameter, std::int64_t element, int step) {
-  return static_cast<float>(std::sin(static_cast<double>(element * 31 + parameter * 17 + rank * 7 + step * 3 + 1)) * 100);
-}
-
-OptimizerConfig constant_scale(float scale, UpdateRule rule = SgdRule{}) {
-  OptimizerConfig config;
-  config.rule = rule;
-  config.loss_scale = {.mode = LossScaleMode::constant, .initial = scale};
-  return config;
-}
-
-/// Plain gradient descent with rate 1: an update is the mean gradient itself.
-OptimizerConfig plain(LossScaleConfig loss_scale = {}) {
-  OptimizerConfig config;
-  config.rule = SgdRule{.momentum = 0};
-  config.schedule.base = 1;
-  config.loss_scale = loss_scale;
-  return config;
 }
 
 /// Arrays and norms after `steps` steps over 60 samples that are split unevenly over the ranks, one of five without any.
@@ -142,7 +124,8 @@ TEST(ShardedOptimizer, UnscalesWithTheScaleThatScaledTheLossWhenItGrows) {
   run_ranks(2, [](Communicator& communicator) {
     RankJob job(communicator, plain({.initial = 8, .growth_interval = 1}));
     for (Parameter& parameter : job.parameters) {
-      job.optimizer->set_array("master", parameter, std::vector<float>(static_cast<std::size_t>(parameter.shape.elements()), 100));
+      job.optimizer->set_array("master", parameter,
+                               std::vector<float>(static_cast<std::size_t>(parameter.shape.elements()), 100));
     }
     for (int step = 1; step <= 4; ++step) {
       const float scale = *job.optimizer->loss_scale().data<float>();
@@ -258,99 +241,11 @@ TEST(ShardedOptimizer, FailsWhenARankRunsAnotherConfiguration) {
   });
 }
 
-TEST(ShardedOptimizer, ShowsForwardTheRoundedMasterWeightsOfAllRanks) {
-  for (const int ranks : {1, 2, 5}) {
-    Arrays masters;
-    same_on_all_ranks<Arrays>(ranks, [&](Communicator& communicator) {
-      RankJob job(communicator, constant_scale(1));
-      for (int step = 0; step < 2; ++step) job.step([](int, std::int64_t i) { return static_cast<float>(i % 9) * 0.01F; });
-      const Arrays arrays = job.arrays();
-      job.step([](int, std::int64_t) { return 0.0F; });
-      for (std::size_t p = 0; p < job.parameters.size(); ++p) {
-        const Parameter& parameter = job.parameters[p];
-        std::vector<float> physical(arrays[p].size());
-        to_physical(parameter.shape, parameter.layout, arrays[p], physical);
-        for (std::size_t i = 0; i < physical.size(); ++i) {
-          const float wanted = parameter.keep_fp32 ? physical[i] : to_float(to_half(physical[i]));
-          EXPECT_EQ(job.seen[p][i], wanted) << p << ", " << i;
-        }
-      }
-      return job.seen;
-    });
-  }
-}
-
-TEST(ShardedOptimizer, GathersStaleWeightsForEvaluation) {
-  same_on_all_ranks<Arrays>(3, [](Communicator& communicator) {
-    RankJob job(communicator, plain());
-    EXPECT_FALSE(job.optimizer->weights_current());
-    job.step([](int, std::int64_t) { return 6400.0F; });
-    EXPECT_FALSE(job.optimizer->weights_current());
-    job.optimizer->gather_weights(*job.stream);
-    EXPECT_TRUE(job.optimizer->weights_current());
-    return job.stored(&Parameter::weight);
-  });
-}
-
-TEST(ShardedOptimizer, KeepsPaddingZero) {
-  run_ranks(3, [](Communicator& communicator) {
-    RankJob job(communicator, constant_scale(16, AdamRule{}));
-    for (int step = 0; step < 3; ++step) job.step([&](int p, std::int64_t i) { return rough_gradient(0, p, i, step); });
-    job.optimizer->gather_weights(*job.stream);
-    const Arrays weights = job.stored(&Parameter::weight);
-    for (std::size_t p = 0; p < weights.size(); ++p) {
-      const auto elements = static_cast<std::size_t>(job.parameters[p].shape.elements());
-      for (std::size_t i = elements; i < weights[p].size(); ++i) ASSERT_EQ(weights[p][i], 0) << p << ", " << i;
-    }
-  });
-}
-
-TEST(ShardedOptimizer, StartsFromTheInitializersInLogicalOrder) {
-  run_ranks(3, [](Communicator& communicator) {
-    RankJob job(communicator, plain());
-    for (const Parameter& parameter : job.parameters) {
-      std::vector<float> wanted(static_cast<std::size_t>(parameter.shape.elements()));
-      initialize(parameter.initializer, 7, parameter.name, 0, wanted);
-      EXPECT_EQ(job.optimizer->gather_array("master", parameter), wanted) << parameter.name;
-    }
-  });
-}
-
-TEST(ShardedOptimizer, GoesOnBitForBitFromItsStateAndArrays) {
-  // Scale counters are part of it: the scale grows on the same step, the schedule is where it was.
-  OptimizerConfig config = constant_scale(1, AdamRule{});
-  config.loss_scale = {.initial = 64, .growth_interval = 3};
-  config.schedule = {.kind = ScheduleKind::cosine, .base = 0.01, .warmup_steps = 2, .total_steps = 10};
-  const auto steps = [](RankJob& job, int first, int last) {
-    for (int step = first; step < last; ++step) {
-      job.step([&](int p, std::int64_t i) {
-        return step == 2 && p == 0 && i == 0 ? kInfinity : rough_gradient(job.communicator.rank(), p, i, step);
-      });
-    }
-  };
-  same_on_all_ranks<Arrays>(2, [&](Communicator& communicator) {
-    RankJob whole(communicator, config);
-    steps(whole, 0, 8);
-    RankJob half(communicator, config);
-    steps(half, 0, 5);
-    RankJob resumed(communicator, config);
-    resumed.optimizer->initialize(99);
-    resumed.set_arrays(half.arrays());
-    resumed.optimizer->set_state(half.optimizer->state());
-    steps(resumed, 5, 8);
-    EXPECT_EQ(resumed.optimizer->state().loss_scale, whole.optimizer->state().loss_scale);
-    EXPECT_EQ(resumed.optimizer->state().good_steps, whole.optimizer->state().good_steps);
-    EXPECT_EQ(resumed.optimizer->state().applied, 7);
-    EXPECT_EQ(resumed.optimizer->state().attempted, 8);
-    EXPECT_TRUE(resumed.arrays() == whole.arrays());
-    return resumed.arrays();
-  });
-}
-
 TEST(ShardedOptimizer, DecaysAndScalesRatesByGroup) {
   run_ranks(2, [](Communicator& communicator) {
     OptimizerConfig config = plain();
-    config.groups = {{.name = "default", .weight_decay = 0.25}, {.name = "bias", .learning_rate_factor = 0.5, .weight_decay = 0.5}};
+    config.groups = {{.name = "default", .weight_decay = 0.25},
+                     {.name = "bias", .learning_rate_factor = 0.5, .weight_decay = 0.5}};
     RankJob job(communicator, config);
     const Arrays before = job.arrays();
     job.step([](int, std::int64_t) { return 0.0F; });
@@ -372,7 +267,7 @@ TEST(ShardedOptimizer, UpdatesFp16WeightsThemselvesInTheAblation) {
       job.optimizer->set_array("weight", parameter, std::vector<float>(static_cast<std::size_t>(parameter.shape.elements()), 1));
     }
     for (int step = 0; step < 8; ++step) job.step([](int, std::int64_t) { return 0x1p-13F * 65536; });
-    EXPECT_EQ(job.arrays()[0][0], 1);                   // lost: below a quarter of the spacing of FP16
+    EXPECT_EQ(job.arrays()[0][0], 1);                 // lost: below a quarter of the spacing of FP16
     EXPECT_EQ(job.arrays()[1][0], 1 - 8 * 0x1p-13F);  // FP32
   });
 }
@@ -409,61 +304,6 @@ TEST(ShardedOptimizer, ClipsTheNormOverAllRanks) {
     // Each difference of weights below 8 is rounded to a multiple of 2^-22 at worst, relative to updates of 0.045.
     EXPECT_NEAR(std::sqrt(squares), 1, 0x1p-22 / 0.045);
   });
-}
-
-TEST(ShardedOptimizer, KnowsItsMemoryBeforeItIsAllocated) {
-  struct Choice {
-    Precision precision;
-    UpdateRule rule;
-    GradSync sync;
-    bool shard;
-  };
-  const Choice choices[] = {{Precision::mixed, AdamRule{}, GradSync::all_reduce, true},
-                            {Precision::mixed, AdamRule{}, GradSync::all_reduce, false},
-                            {Precision::mixed, SgdRule{}, GradSync::fp32_accumulate, true},
-                            {Precision::fp32, SgdRule{}, GradSync::fp32_accumulate, true},
-                            {Precision::fp16, SgdRule{.momentum = 0}, GradSync::reduce_scatter, true},
-                            {Precision::bf16, AdamRule{}, GradSync::fp32_accumulate, true}};
-  for (const int ranks : {1, 3}) {
-    for (const Choice& choice : choices) {
-      OptimizerConfig config;
-      config.precision = choice.precision;
-      config.rule = choice.rule;
-      config.grad_sync = choice.sync;
-      config.shard = choice.shard;
-      config.schedule.total_steps = 10;
-      config.groups.push_back({.name = "bias"});
-      config.buckets.bucket_bytes = 512;
-      auto parameters = RankJob::make_parameters();
-      const OptimizerMemory wanted = optimizer_memory(RankJob::pointers(parameters), ranks, config);
-      run_ranks(ranks, [&](Communicator& communicator) {
-        auto own = RankJob::make_parameters();
-        const auto backend = make_cpu_backend(1);
-        const ShardedOptimizer optimizer(*backend, communicator, RankJob::pointers(own), config);
-        const MemoryAccount& memory = *backend->memory();
-        EXPECT_EQ(memory.in_use_bytes(MemoryKind::weights), wanted.weights_bytes);
-        EXPECT_EQ(memory.in_use_bytes(MemoryKind::gradients), wanted.gradients_bytes);
-        EXPECT_EQ(memory.in_use_bytes(MemoryKind::master_weights), wanted.master_weights_bytes);
-        EXPECT_EQ(memory.in_use_bytes(MemoryKind::moments), wanted.moments_bytes);
-        EXPECT_EQ(memory.in_use_bytes(MemoryKind::workspace), wanted.workspace_bytes);
-        EXPECT_EQ(memory.in_use_bytes(MemoryKind::state), wanted.state_bytes);
-      });
-    }
-  }
-}
-
-TEST(ShardedOptimizer, ShardsWhenTheRanksDivideNothing) {
-  // 501 elements over 5 or 7 ranks: a rank holds its share, rounded up to 64 elements a bucket, and never everything.
-  OptimizerConfig config;
-  config.groups.push_back({.name = "bias"});
-  auto parameters = RankJob::make_parameters();
-  for (const int ranks : {5, 7}) {
-    const OptimizerMemory memory = optimizer_memory(RankJob::pointers(parameters), ranks, config);
-    const std::int64_t padded = memory.weights_bytes;  // of all ranks
-    EXPECT_EQ(memory.master_weights_bytes % (64 * 4), 0);
-    EXPECT_LE(memory.master_weights_bytes, 2 * padded / ranks);  // FP32 where weights are FP16
-    EXPECT_LT(memory.master_weights_bytes, 501 * 4);
-  }
 }
 
 TEST(ShardedOptimizer, GivesUpWithThePeerThatFailed) {

@@ -1,127 +1,36 @@
 #include "minim/optimizer/update_rule.h"
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
-#include "minim/optimizer/step_state.h"
 #include "minim/runtime/error.h"
 #include "minim/runtime/simd.h"
+#include "optimizer/update_slice.h"
 
 namespace minim {
 namespace {
 
+using testing::SliceCase;
+using testing::two_segments;
+using testing::UpdateSlice;
+
 constexpr double kUnit = 0x1p-24;  // largest relative error of rounding to FP32
 
-struct Case {
-  UpdateRule rule = AdamRule{};
-  DType weight_dtype = DType::fp16;
-  DType gradient_dtype = DType::fp16;
-  bool master = true;
-};
-
-const Case kCases[] = {
-    {SgdRule{.momentum = 0}, DType::fp16, DType::fp16, true},    {SgdRule{.momentum = 0}, DType::fp32, DType::fp32, false},
-    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, true},  {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, false},
-    {SgdRule{.momentum = 0.9}, DType::bf16, DType::bf16, true},  {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp32, true},
-    {AdamRule{}, DType::fp16, DType::fp16, true},                {AdamRule{}, DType::fp16, DType::fp16, false},
-    {AdamRule{}, DType::fp32, DType::fp32, false},               {AdamRule{}, DType::bf16, DType::fp32, true},
+const SliceCase kCases[] = {
+    {SgdRule{.momentum = 0}, DType::fp16, DType::fp16, true},
+    {SgdRule{.momentum = 0}, DType::fp32, DType::fp32, false},
+    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, true},
+    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, false},
+    {SgdRule{.momentum = 0.9}, DType::bf16, DType::bf16, true},
+    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp32, true},
+    {AdamRule{}, DType::fp16, DType::fp16, true},
+    {AdamRule{}, DType::fp16, DType::fp16, false},
+    {AdamRule{}, DType::fp32, DType::fp32, false},
+    {AdamRule{}, DType::bf16, DType::fp32, true},
     {AdamRule{.beta1 = 0.5, .epsilon = 1e-3}, DType::bf16, DType::bf16, true},
-};
-
-/// The arrays of a slice on the heap, and the kernels on them.
-class Slice {
- public:
-  Slice(const Case& what, std::int64_t elements, std::vector<UpdateSegment> segments, std::string_view set = "cpu")
-      : what_(what), backend_(set == "cpu" ? make_cpu_backend(1) : make_reference_backend()), stream_(backend_->make_stream("test")) {
-    add_update_kernels(*backend_);
-    const auto tensor = [&](DType dtype, std::int64_t n) { return backend_->allocate_tensor(dtype, Shape{n}, MemoryKind::state); };
-    gradient = tensor(what.gradient_dtype, elements);
-    weight = tensor(what.weight_dtype, elements);
-    master = tensor(DType::fp32, elements);
-    moment1 = tensor(DType::fp32, elements);
-    moment2 = tensor(DType::fp32, elements);
-    state_ = tensor(DType::uint8, sizeof(StepState));
-    record_ = tensor(DType::uint8, sizeof(AgreementRecord));
-    overflow_ = tensor(DType::int32, 1);
-    overflow() = kNoOverflow;
-    state() = StepState{};
-    state().last_applied = 1;
-    state().applied = 3;
-    state().learning_rate = 0.01F;
-    for (float& unscale : state().unscale) unscale = 0x1p-10F;
-    record() = AgreementRecord{};
-    const auto optional = [](bool present, const Tensor& t) { return present ? t.view() : TensorView(); };
-    update_ = backend_->prepare(ApplyUpdate{.rule = what.rule,
-                                            .segments = segments,
-                                            .gradient = gradient,
-                                            .wire_exponent = 2,
-                                            .master = optional(what.master, master),
-                                            .moment1 = optional(moments(what.rule) > 0, moment1),
-                                            .moment2 = optional(moments(what.rule) > 1, moment2),
-                                            .weight = weight,
-                                            .state = state_,
-                                            .overflow = overflow_});
-    check_ = backend_->prepare(
-        CheckGradients{.segments = segments, .gradient = gradient, .wire_exponent = 2, .state = state_, .record = record_});
-  }
-
-  StepState& state() const { return *static_cast<StepState*>(state_.view().raw()); }
-  AgreementRecord& record() const { return *static_cast<AgreementRecord*>(record_.view().raw()); }
-  std::int32_t& overflow() const { return *overflow_.span<std::int32_t>().data(); }
-
-  void fill(unsigned seed) const {
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal;
-    for (std::int64_t i = 0; i < gradient.elements(); ++i) {
-      set(gradient, i, normal(random) * 64.0F);
-      const float w = normal(random);
-      set(weight, i, w);
-      set(master, i, w);
-      set(moment1, i, normal(random) * 0.1F);
-      set(moment2, i, std::abs(normal(random)) * 0.01F);
-    }
-  }
-  void apply() const { launch(*update_); }
-  void check() const { launch(*check_); }
-
-  static float get(const Tensor& tensor, std::int64_t i) {
-    return dispatch_floating(tensor.dtype(), [&](auto type) {
-      return to_float(tensor.span<decltype(type)>()[static_cast<std::size_t>(i)]);
-    });
-  }
-  static void set(const Tensor& tensor, std::int64_t i, float value) {
-    dispatch_floating(tensor.dtype(), [&](auto type) {
-      tensor.span<decltype(type)>()[static_cast<std::size_t>(i)] = round_to<decltype(type)>(value);
-    });
-  }
-  std::vector<std::uint8_t> bytes() const {
-    std::vector<std::uint8_t> all;
-    for (const Tensor* tensor : {&weight, &master, &moment1, &moment2}) {
-      const auto* data = static_cast<const std::uint8_t*>(tensor->view().raw());
-      all.insert(all.end(), data, data + tensor->view().size_bytes());
-    }
-    return all;
-  }
-
-  Tensor gradient, weight, master, moment1, moment2;
-
- private:
-  void launch(const KernelCall& call) const {
-    call.launch(*stream_);
-    stream_->synchronize();
-  }
-
-  Case what_;
-  std::unique_ptr<Backend> backend_;
-  Tensor state_, record_, overflow_;
-  std::unique_ptr<KernelCall> update_, check_;
-  std::unique_ptr<Stream> stream_;  // last: emptied before the calls go
 };
 
 /// An element of a slice before or after an update, in FP64, with how far FP32 arithmetic may be away from it.
@@ -169,36 +78,30 @@ Element oracle(const UpdateRule& rule, const StepState& state, const UpdateSegme
   return x;
 }
 
-std::vector<UpdateSegment> two_segments(std::int64_t elements) {
-  const std::int64_t middle = std::min<std::int64_t>(elements, 64);
-  return {{.begin = 0, .end = std::min<std::int64_t>(elements, 37), .parameter = 3, .group = 1, .weight_decay = 0.01F},
-          {.begin = middle, .end = elements, .parameter = 4, .group = 0, .learning_rate_factor = 0.5F}};
-}
-
 TEST(ApplyUpdate, AgreesWithTheRulesInFp64) {
   constexpr std::int64_t kElements = 1000;
-  for (const Case& what : kCases) {
+  for (const SliceCase& what : kCases) {
     const auto segments = two_segments(kElements);
-    const Slice slice(what, kElements, segments);
+    const UpdateSlice slice(what, kElements, segments);
     slice.fill(1);
     for (int step = 0; step < 3; ++step) {
       slice.state().applied += 1;
       std::vector<Element> before(kElements);
       for (std::int64_t i = 0; i < kElements; ++i) {
-        before[static_cast<std::size_t>(i)] = {.w = Slice::get(what.master ? slice.master : slice.weight, i),
-                                               .m1 = Slice::get(slice.moment1, i),
-                                               .m2 = Slice::get(slice.moment2, i)};
+        before[static_cast<std::size_t>(i)] = {.w = UpdateSlice::get(what.master ? slice.master : slice.weight, i),
+                                               .m1 = UpdateSlice::get(slice.moment1, i),
+                                               .m2 = UpdateSlice::get(slice.moment2, i)};
       }
       slice.apply();
       for (const UpdateSegment& segment : segments) {
         for (std::int64_t i = segment.begin; i < segment.end; ++i) {
           const Element wanted =
-              oracle(what.rule, slice.state(), segment, Slice::get(slice.gradient, i), before[static_cast<std::size_t>(i)]);
+              oracle(what.rule, slice.state(), segment, UpdateSlice::get(slice.gradient, i), before[static_cast<std::size_t>(i)]);
           if (what.master || what.weight_dtype == DType::fp32) {
-            ASSERT_NEAR(Slice::get(what.master ? slice.master : slice.weight, i), wanted.w, wanted.w_bound) << i;
+            ASSERT_NEAR(UpdateSlice::get(what.master ? slice.master : slice.weight, i), wanted.w, wanted.w_bound) << i;
           }
-          ASSERT_NEAR(Slice::get(slice.moment1, i), wanted.m1, wanted.m1_bound) << i;
-          ASSERT_NEAR(Slice::get(slice.moment2, i), wanted.m2, wanted.m2_bound) << i;
+          ASSERT_NEAR(UpdateSlice::get(slice.moment1, i), wanted.m1, wanted.m1_bound) << i;
+          ASSERT_NEAR(UpdateSlice::get(slice.moment2, i), wanted.m2, wanted.m2_bound) << i;
         }
       }
     }
@@ -207,12 +110,12 @@ TEST(ApplyUpdate, AgreesWithTheRulesInFp64) {
 
 TEST(ApplyUpdate, RoundsMasterWeightsToTheNearestStoredWeight) {
   for (const DType dtype : {DType::fp16, DType::bf16}) {
-    const Slice slice({AdamRule{}, dtype, dtype, true}, 300, two_segments(300));
+    const UpdateSlice slice({AdamRule{}, dtype, dtype, true}, 300, two_segments(300));
     slice.fill(2);
     slice.apply();
     for (std::int64_t i = 64; i < 300; ++i) {
-      const float w = Slice::get(slice.master, i);
-      ASSERT_EQ(Slice::get(slice.weight, i), dtype == DType::fp16 ? to_float(to_half(w)) : to_float(to_bfloat16(w)));
+      const float w = UpdateSlice::get(slice.master, i);
+      ASSERT_EQ(UpdateSlice::get(slice.weight, i), dtype == DType::fp16 ? to_float(to_half(w)) : to_float(to_bfloat16(w)));
     }
   }
 }
@@ -221,31 +124,32 @@ TEST(ApplyUpdate, LosesSmallUpdatesOnlyWithoutMasterWeights) {
   // Below a quarter of the spacing of FP16 at 1 every step; added up in FP32 they arrive.
   constexpr int kSteps = 64;
   for (const bool master : {true, false}) {
-    const Slice slice({SgdRule{.momentum = 0}, DType::fp16, DType::fp16, master}, 64, {{.begin = 0, .end = 64, .parameter = 0}});
+    const UpdateSlice slice({SgdRule{.momentum = 0}, DType::fp16, DType::fp16, master}, 64,
+                            {{.begin = 0, .end = 64, .parameter = 0}});
     for (std::int64_t i = 0; i < 64; ++i) {
-      Slice::set(slice.weight, i, 1);
-      Slice::set(slice.master, i, 1);
-      Slice::set(slice.gradient, i, 1);
+      UpdateSlice::set(slice.weight, i, 1);
+      UpdateSlice::set(slice.master, i, 1);
+      UpdateSlice::set(slice.gradient, i, 1);
     }
     slice.state().unscale[0] = 0.25F;  // times 2^p: 1
     slice.state().learning_rate = 0x1p-13F;
     for (int step = 0; step < kSteps; ++step) slice.apply();
-    EXPECT_EQ(Slice::get(slice.weight, 7), master ? 1 - kSteps * 0x1p-13F : 1);
+    EXPECT_EQ(UpdateSlice::get(slice.weight, 7), master ? 1 - kSteps * 0x1p-13F : 1);
   }
 }
 
 TEST(ApplyUpdate, IsBitForBitTheSameOnEveryInstructionSetAndInTheReference) {
   const auto sets = simd::available_instruction_sets();
-  for (const Case& what : kCases) {
+  for (const SliceCase& what : kCases) {
     for (const std::int64_t elements : {0, 1, 15, 16, 63, 64, 65, 127, 128, 1000}) {
       const auto segments = two_segments(elements);
-      const Slice reference(what, elements, segments, "reference");
+      const UpdateSlice reference(what, elements, segments, "reference");
       reference.fill(3);
       reference.apply();
       reference.apply();
       for (const auto set : sets) {
         simd::limit_instruction_set(set);
-        const Slice slice(what, elements, segments);
+        const UpdateSlice slice(what, elements, segments);
         slice.fill(3);
         slice.apply();
         slice.apply();
@@ -259,9 +163,9 @@ TEST(ApplyUpdate, IsBitForBitTheSameOnEveryInstructionSetAndInTheReference) {
 TEST(ApplyUpdate, IsTheSameWhenWeightsAreStreamedPastTheCaches) {
   constexpr std::int64_t kElements = (4 << 20) + 64;
   const auto segments = two_segments(kElements - 5);
-  const Slice slice({}, kElements, segments);
+  const UpdateSlice slice({}, kElements, segments);
   slice.fill(4);
-  const Slice reference({}, kElements, segments, "reference");
+  const UpdateSlice reference({}, kElements, segments, "reference");
   reference.fill(4);
   slice.apply();
   reference.apply();
@@ -270,24 +174,24 @@ TEST(ApplyUpdate, IsTheSameWhenWeightsAreStreamedPastTheCaches) {
 
 TEST(ApplyUpdate, LeavesPaddingAlone) {
   const auto segments = two_segments(120);
-  const Slice slice({}, 128, segments);
+  const UpdateSlice slice({}, 128, segments);
   slice.fill(5);
   for (const Tensor* tensor : {&slice.weight, &slice.master, &slice.moment1, &slice.moment2}) {
-    for (std::int64_t i = 37; i < 64; ++i) Slice::set(*tensor, i, 0);
-    for (std::int64_t i = 120; i < 128; ++i) Slice::set(*tensor, i, 0);
+    for (std::int64_t i = 37; i < 64; ++i) UpdateSlice::set(*tensor, i, 0);
+    for (std::int64_t i = 120; i < 128; ++i) UpdateSlice::set(*tensor, i, 0);
   }
-  Slice::set(slice.gradient, 121, std::numeric_limits<float>::quiet_NaN());
+  UpdateSlice::set(slice.gradient, 121, std::numeric_limits<float>::quiet_NaN());
   slice.check();
   slice.apply();
   EXPECT_EQ(slice.record().non_finite, 0);
   for (const Tensor* tensor : {&slice.weight, &slice.master, &slice.moment1, &slice.moment2}) {
-    for (std::int64_t i = 37; i < 64; ++i) ASSERT_EQ(Slice::get(*tensor, i), 0) << i;
-    for (std::int64_t i = 120; i < 128; ++i) ASSERT_EQ(Slice::get(*tensor, i), 0) << i;
+    for (std::int64_t i = 37; i < 64; ++i) ASSERT_EQ(UpdateSlice::get(*tensor, i), 0) << i;
+    for (std::int64_t i = 120; i < 128; ++i) ASSERT_EQ(UpdateSlice::get(*tensor, i), 0) << i;
   }
 }
 
 TEST(ApplyUpdate, ChangesNothingInAStepThatIsNotApplied) {
-  const Slice slice({}, 200, two_segments(200));
+  const UpdateSlice slice({}, 200, two_segments(200));
   slice.fill(6);
   slice.state().last_applied = 0;
   const auto before = slice.bytes();
@@ -298,25 +202,30 @@ TEST(ApplyUpdate, ChangesNothingInAStepThatIsNotApplied) {
 TEST(ApplyUpdate, NamesTheFirstParameterThatItsTypeCannotHold) {
   for (const DType dtype : {DType::fp16, DType::bf16, DType::fp32}) {
     const bool master = dtype != DType::fp32;
-    const Slice slice({SgdRule{.momentum = 0}, dtype, dtype, master}, 256,
-                      {{.begin = 0, .end = 60, .parameter = 9}, {.begin = 64, .end = 250, .parameter = 5}, {.begin = 250, .end = 256, .parameter = 7}});
+    const UpdateSlice slice({SgdRule{.momentum = 0}, dtype, dtype, master}, 256,
+                            {{.begin = 0, .end = 60, .parameter = 9},
+                             {.begin = 64, .end = 250, .parameter = 5},
+                             {.begin = 250, .end = 256, .parameter = 7}});
     const Tensor& weights = master ? slice.master : slice.weight;
     slice.fill(7);
-    const float largest = dtype == DType::fp16 ? 65519.996F : dtype == DType::bf16 ? 0x1.FEFFFEp127F : std::numeric_limits<float>::max();
+    const float largest = dtype == DType::fp16   ? 65519.996F
+                          : dtype == DType::bf16 ? 0x1.FEFFFEp127F
+                                                 : std::numeric_limits<float>::max();
     const auto put = [&](std::int64_t i, float w) {
-      Slice::set(slice.gradient, i, 0);
-      Slice::set(weights, i, w);
+      UpdateSlice::set(slice.gradient, i, 0);
+      UpdateSlice::set(weights, i, w);
     };
     put(3, largest);
     put(200, -largest);
     slice.apply();
     EXPECT_EQ(slice.overflow(), kNoOverflow) << name(dtype);
-    EXPECT_TRUE(std::isfinite(Slice::get(slice.weight, 3)));
-    const float beyond = dtype == DType::fp32 ? std::numeric_limits<float>::infinity() : std::nextafter(largest, std::numeric_limits<float>::infinity());
+    EXPECT_TRUE(std::isfinite(UpdateSlice::get(slice.weight, 3)));
+    const float beyond = dtype == DType::fp32 ? std::numeric_limits<float>::infinity()
+                                              : std::nextafter(largest, std::numeric_limits<float>::infinity());
     put(255, beyond);
     slice.apply();
     EXPECT_EQ(slice.overflow(), 7) << name(dtype);
-    EXPECT_FALSE(std::isfinite(Slice::get(slice.weight, 255)));  // no saturation hides it
+    EXPECT_FALSE(std::isfinite(UpdateSlice::get(slice.weight, 255)));  // no saturation hides it
     put(251, std::nanf(""));
     put(65, -beyond);
     slice.apply();
@@ -352,81 +261,6 @@ TEST(UpdateRule, RefusesConstantsThatHaveNoMeaning) {
   EXPECT_THROW(validate(AdamRule{.epsilon = 0}), InvalidArgument);
   EXPECT_THROW(validate(AdamRule{.epsilon = 1e-60}), InvalidArgument);  // zero in FP32
   EXPECT_NO_THROW(validate(AdamRule{}));
-}
-
-TEST(CheckGradients, SumsSquaresOfUnscaledGradientsByGroup) {
-  const Slice slice({}, 10000, two_segments(10000));
-  slice.fill(8);
-  slice.state().loss_scale = 1024;
-  slice.check();
-  double wanted[2] = {};
-  for (const UpdateSegment& segment : two_segments(10000)) {
-    for (std::int64_t i = segment.begin; i < segment.end; ++i) {
-      const double g = static_cast<double>(Slice::get(slice.gradient, i)) * 4 / 1024;
-      wanted[segment.group] += g * g;
-    }
-  }
-  // Both sums have at most 10000 positive terms and round each of them by at most 2^-53.
-  constexpr double kRelative = 2 * 10000 * 0x1p-53;
-  EXPECT_NEAR(slice.record().sum_squares[0], wanted[0], wanted[0] * kRelative);
-  EXPECT_NEAR(slice.record().sum_squares[1], wanted[1], wanted[1] * kRelative);
-  EXPECT_EQ(slice.record().non_finite, 0);
-  EXPECT_EQ(slice.record().first_bad_parameter, -1);
-  slice.check();  // adds to the record
-  EXPECT_NEAR(slice.record().sum_squares[0], 2 * wanted[0], 2 * wanted[0] * kRelative);
-}
-
-TEST(CheckGradients, AddsInOneTreeOnEveryInstructionSetAndForAnyNumberOfThreads) {
-  const auto sets = simd::available_instruction_sets();
-  for (const DType dtype : {DType::fp16, DType::bf16, DType::fp32}) {
-    const Slice reference({AdamRule{}, dtype, dtype, dtype != DType::fp32}, 70001, two_segments(70001), "reference");
-    reference.fill(9);
-    reference.check();
-    for (const auto set : sets) {
-      simd::limit_instruction_set(set);
-      for (const int threads : {1, 2, 3}) {
-        const auto backend = make_cpu_backend(threads);
-        add_update_kernels(*backend);
-        AgreementRecord record;
-        StepState state;
-        const auto stream = backend->make_stream("test");
-        backend->run(*stream, CheckGradients{.segments = two_segments(70001),
-                                             .gradient = reference.gradient,
-                                             .wire_exponent = 2,
-                                             .state = {&state, DType::uint8, Shape{sizeof state}},
-                                             .record = {&record, DType::uint8, Shape{sizeof record}}});
-        for (int group = 0; group < 2; ++group) {
-          ASSERT_EQ(record.sum_squares[group], reference.record().sum_squares[group]) << simd::name(set) << ", " << threads;
-        }
-      }
-    }
-  }
-  simd::limit_instruction_set(sets.back());
-}
-
-TEST(CheckGradients, CountsNonFiniteValuesAndNamesTheFirstParameter) {
-  for (const DType dtype : {DType::fp16, DType::bf16, DType::fp32}) {
-    const Slice slice({SgdRule{}, dtype, dtype, dtype != DType::fp32}, 20001, two_segments(20001));
-    slice.fill(10);
-    Slice::set(slice.gradient, 20000, std::numeric_limits<float>::infinity());
-    Slice::set(slice.gradient, 9000, -std::numeric_limits<float>::infinity());
-    Slice::set(slice.gradient, 9001, std::nanf(""));
-    slice.check();
-    EXPECT_EQ(slice.record().non_finite, 3);
-    EXPECT_EQ(slice.record().first_bad_parameter, 4);
-    Slice::set(slice.gradient, 36, std::nanf(""));
-    slice.check();
-    EXPECT_EQ(slice.record().non_finite, 3 + 4);
-    EXPECT_EQ(slice.record().first_bad_parameter, 3);
-  }
-}
-
-TEST(CheckGradients, HoldsSumsOfTheLargestFp32Gradients) {
-  const Slice slice({SgdRule{}, DType::fp32, DType::fp32, false}, 64, {{.begin = 0, .end = 64, .parameter = 0}});
-  for (std::int64_t i = 0; i < 64; ++i) Slice::set(slice.gradient, i, std::numeric_limits<float>::max());
-  slice.check();
-  EXPECT_EQ(slice.record().non_finite, 0);
-  EXPECT_TRUE(std::isfinite(slice.record().sum_squares[0]));
 }
 
 }  // namespace

@@ -10,12 +10,13 @@ namespace minim {
 /// What folding the records needs to know besides them.
 struct AgreementConfig {
   LossScaleConfig loss_scale;
-  double nominal_weight = 1;   ///< n0 that the losses divided by
+  double nominal_weight = 1;  ///< n0 that the losses divided by
   int groups = 1;
-  double clip_norm = 0;        ///< largest global gradient norm; 0: no clipping
+  double clip_norm = 0;  ///< largest global gradient norm; 0: no clipping
 };
 
-/// p = floor((log2(W) + 1) / 2): half of the headroom that a sum over W ranks needs, so that FP16 sums neither overflow nor vanish.
+/// p = floor((log2(W) + 1) / 2): half of the headroom that a sum over W ranks needs, so that FP16 sums neither overflow nor
+/// vanish.
 int wire_exponent(int world_size);
 
 /// Checks a configuration; throws InvalidArgument that names the value. Scales must be powers of two.

@@ -14,7 +14,7 @@ struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::constant;
   double base = 0.1;
   std::int64_t warmup_steps = 0;
-  std::int64_t total_steps = 1;         ///< cosine falls from base to 0 between warm-up and here
+  std::int64_t total_steps = 1;               ///< cosine falls from base to 0 between warm-up and here
   std::vector<std::int64_t> milestones = {};  ///< step: multiplied by `gamma` from each of these applied steps on
   double gamma = 0.1;
 };

@@ -35,7 +35,7 @@ struct OptimizerConfig {
   double clip_norm = 0;        ///< 0: none
   double nominal_weight = 1;   ///< n0, as the plans were compiled with
   GradSync grad_sync = GradSync::all_reduce;
-  bool shard = true;           ///< false: every rank keeps and updates everything
+  bool shard = true;           ///< false: every rank keeps and updates everything; with all_reduce only
   Precision precision = Precision::mixed;
   std::vector<ParameterGroup> groups = {ParameterGroup{}};
   BucketOptions buckets;
@@ -63,6 +63,8 @@ struct HostReport {
 ///   gradient_ready starts the reduction of every bucket whose turn it is and whose gradients are complete
 ///   finish_step    check, agreement, update, scale
 ///   drain          drives the communicator until all of it has happened; then `state()` is the outcome
+/// A step is drained before the next begins, and streams that were given are idle before the optimizer goes. Throws
+/// InvalidArgument for parameters that are not its own. When `drain` has thrown, communicator and stream are of no more use.
 class ShardedOptimizer {
  public:
   /// Allocates everything (a collective call). Registers its kernels with the backend where they are missing.

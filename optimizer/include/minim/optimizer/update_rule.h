@@ -39,9 +39,9 @@ struct UpdateSegment {
   float weight_decay = 0;
 };
 
-/// One fused pass over a slice: gradient -> FP32 * unscale[group] * 2^p -> rule on master and moments -> weight, rounded to nearest
-/// even. Does nothing unless the state says that the step is applied. Reads `applied` (already counted) for Adam's bias correction.
-/// Products and sums are rounded one by one: the same bits on every instruction set and for any number of threads.
+/// One fused pass over a slice: gradient -> FP32 * unscale[group] * 2^p -> rule on master and moments -> weight, rounded to
+/// nearest even. Does nothing unless the state says that the step is applied. Reads `applied` (already counted) for Adam's bias
+/// correction. Products and sums are rounded one by one: the same bits on every instruction set and for any number of threads.
 struct ApplyUpdate {
   UpdateRule rule;
   std::vector<UpdateSegment> segments;

@@ -1,0 +1,68 @@
+#include <gtest/gtest.h>
+
+#include "minim/optimizer/sharded_optimizer.h"
+#include "optimizer/rank_job.h"
+
+namespace minim {
+namespace {
+
+using testing::RankJob;
+using testing::run_ranks;
+
+TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
+  struct Choice {
+    Precision precision;
+    UpdateRule rule;
+    GradSync sync;
+    bool shard;
+  };
+  const Choice choices[] = {{Precision::mixed, AdamRule{}, GradSync::all_reduce, true},
+                            {Precision::mixed, AdamRule{}, GradSync::all_reduce, false},
+                            {Precision::mixed, SgdRule{}, GradSync::fp32_accumulate, true},
+                            {Precision::fp32, SgdRule{}, GradSync::fp32_accumulate, true},
+                            {Precision::fp16, SgdRule{.momentum = 0}, GradSync::reduce_scatter, true},
+                            {Precision::bf16, AdamRule{}, GradSync::fp32_accumulate, true}};
+  for (const int ranks : {1, 3}) {
+    for (const Choice& choice : choices) {
+      OptimizerConfig config;
+      config.precision = choice.precision;
+      config.rule = choice.rule;
+      config.grad_sync = choice.sync;
+      config.shard = choice.shard;
+      config.schedule.total_steps = 10;
+      config.groups.push_back({.name = "bias"});
+      config.buckets.bucket_bytes = 512;
+      auto parameters = RankJob::make_parameters();
+      const OptimizerMemory wanted = optimizer_memory(RankJob::pointers(parameters), ranks, config);
+      run_ranks(ranks, [&](Communicator& communicator) {
+        auto own = RankJob::make_parameters();
+        const auto backend = make_cpu_backend(1);
+        const ShardedOptimizer optimizer(*backend, communicator, RankJob::pointers(own), config);
+        const MemoryAccount& memory = *backend->memory();
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::weights), wanted.weights_bytes);
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::gradients), wanted.gradients_bytes);
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::master_weights), wanted.master_weights_bytes);
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::moments), wanted.moments_bytes);
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::workspace), wanted.workspace_bytes);
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::state), wanted.state_bytes);
+      });
+    }
+  }
+}
+
+TEST(OptimizerMemory, IsShardedWhenTheRanksDivideNothing) {
+  // 501 elements over 5 or 7 ranks: a rank holds its share, rounded up to 64 elements a bucket, and never everything.
+  OptimizerConfig config;
+  config.groups.push_back({.name = "bias"});
+  auto parameters = RankJob::make_parameters();
+  for (const int ranks : {5, 7}) {
+    const OptimizerMemory memory = optimizer_memory(RankJob::pointers(parameters), ranks, config);
+    const std::int64_t padded = memory.weights_bytes;  // of all ranks
+    EXPECT_EQ(memory.master_weights_bytes % (64 * 4), 0);
+    EXPECT_LE(memory.master_weights_bytes, 2 * padded / ranks);  // FP32 where weights are FP16
+    EXPECT_LT(memory.master_weights_bytes, 501 * 4);
+  }
+}
+
+}  // namespace
+}  // namespace minim

@@ -1,0 +1,125 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "minim/optimizer/step_state.h"
+#include "minim/optimizer/update_rule.h"
+
+namespace minim::testing {
+
+/// What a slice is made of.
+struct SliceCase {
+  UpdateRule rule = AdamRule{};
+  DType weight_dtype = DType::fp16;
+  DType gradient_dtype = DType::fp16;
+  bool master = true;
+};
+
+/// The arrays of a slice on the heap, and the kernels on them.
+class UpdateSlice {
+ public:
+  UpdateSlice(const SliceCase& what, std::int64_t elements, std::vector<UpdateSegment> segments, std::string_view set = "cpu")
+      : what_(what),
+        backend_(set == "cpu" ? make_cpu_backend(1) : make_reference_backend()),
+        stream_(backend_->make_stream("test")) {
+    add_update_kernels(*backend_);
+    const auto tensor = [&](DType dtype, std::int64_t n) {
+      return backend_->allocate_tensor(dtype, Shape{n}, MemoryKind::state);
+    };
+    gradient = tensor(what.gradient_dtype, elements);
+    weight = tensor(what.weight_dtype, elements);
+    master = tensor(DType::fp32, elements);
+    moment1 = tensor(DType::fp32, elements);
+    moment2 = tensor(DType::fp32, elements);
+    state_ = tensor(DType::uint8, sizeof(StepState));
+    record_ = tensor(DType::uint8, sizeof(AgreementRecord));
+    overflow_ = tensor(DType::int32, 1);
+    overflow() = kNoOverflow;
+    state() = StepState{};
+    state().last_applied = 1;
+    state().applied = 3;
+    state().learning_rate = 0.01F;
+    for (float& unscale : state().unscale) unscale = 0x1p-10F;
+    record() = AgreementRecord{};
+    const auto optional = [](bool present, const Tensor& t) { return present ? t.view() : TensorView(); };
+    update_ = backend_->prepare(ApplyUpdate{.rule = what.rule,
+                                            .segments = segments,
+                                            .gradient = gradient,
+                                            .wire_exponent = 2,
+                                            .master = optional(what.master, master),
+                                            .moment1 = optional(moments(what.rule) > 0, moment1),
+                                            .moment2 = optional(moments(what.rule) > 1, moment2),
+                                            .weight = weight,
+                                            .state = state_,
+                                            .overflow = overflow_});
+    check_ = backend_->prepare(
+        CheckGradients{.segments = segments, .gradient = gradient, .wire_exponent = 2, .state = state_, .record = record_});
+  }
+
+  StepState& state() const { return *static_cast<StepState*>(state_.view().raw()); }
+  AgreementRecord& record() const { return *static_cast<AgreementRecord*>(record_.view().raw()); }
+  std::int32_t& overflow() const { return *overflow_.span<std::int32_t>().data(); }
+
+  /// Numbers of either sign of the sizes that training sees.
+  void fill(std::uint32_t seed) const {
+    const auto next = [&seed] {  // uniform in [-2, 2)
+      seed = seed * 1664525U + 1013904223U;
+      return static_cast<float>(seed >> 8U) * 0x1p-22F - 2.0F;
+    };
+    for (std::int64_t i = 0; i < gradient.elements(); ++i) {
+      set(gradient, i, next() * 64.0F);
+      const float w = next();
+      set(weight, i, w);
+      set(master, i, w);
+      set(moment1, i, next() * 0.1F);
+      set(moment2, i, std::abs(next()) * 0.01F);
+    }
+  }
+  void apply() const { launch(*update_); }
+  void check() const { launch(*check_); }
+
+  static float get(const Tensor& tensor, std::int64_t i) {
+    return dispatch_floating(tensor.dtype(),
+                             [&](auto type) { return to_float(tensor.span<decltype(type)>()[static_cast<std::size_t>(i)]); });
+  }
+  static void set(const Tensor& tensor, std::int64_t i, float value) {
+    dispatch_floating(tensor.dtype(), [&](auto type) {
+      tensor.span<decltype(type)>()[static_cast<std::size_t>(i)] = round_to<decltype(type)>(value);
+    });
+  }
+  std::vector<std::uint8_t> bytes() const {
+    std::vector<std::uint8_t> all;
+    for (const Tensor* tensor : {&weight, &master, &moment1, &moment2}) {
+      const auto* data = static_cast<const std::uint8_t*>(tensor->view().raw());
+      all.insert(all.end(), data, data + tensor->view().size_bytes());
+    }
+    return all;
+  }
+
+  Tensor gradient, weight, master, moment1, moment2;
+
+ private:
+  void launch(const KernelCall& call) const {
+    call.launch(*stream_);
+    stream_->synchronize();
+  }
+
+  SliceCase what_;
+  std::unique_ptr<Backend> backend_;
+  Tensor state_, record_, overflow_;
+  std::unique_ptr<KernelCall> update_, check_;
+  std::unique_ptr<Stream> stream_;  // last: emptied before the calls go
+};
+
+/// Two parameters with padding between them, the first with decay and a group of its own.
+inline std::vector<UpdateSegment> two_segments(std::int64_t elements) {
+  const std::int64_t middle = std::min<std::int64_t>(elements, 64);
+  return {{.begin = 0, .end = std::min<std::int64_t>(elements, 37), .parameter = 3, .group = 1, .weight_decay = 0.01F},
+          {.begin = middle, .end = elements, .parameter = 4, .group = 0, .learning_rate_factor = 0.5F}};
+}
+
+}  // namespace minim::testing
