@@ -17,7 +17,7 @@ ConvolutionArguments arguments_of(ConvolutionPass pass);
 /// How a convolution is computed: `chunks` runs of one primitive on `chunk_samples` images, and where its scratch lies.
 ///
 /// Images in the primitive's own type are used in place, all at once. Others pass through scratch in chunks that fit the L2
-/// caches, so that conversion costs no memory traffic: over all ResNet-50 shapes 0.94 of the time of convolutions on FP32,
+/// caches, so that conversion costs no memory traffic: over all ResNet-50 shapes 0.95 of the time of convolutions on FP32,
 /// converted as a whole 1.08. The last chunk may be short; its scratch is filled up with zero images.
 struct ConvolutionPlan {
   DType compute = DType::fp32;  ///< of the primitive's images and, but for weight gradients, weights
