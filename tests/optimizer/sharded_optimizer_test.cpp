@@ -319,6 +319,21 @@ TEST(ShardedOptimizer, GivesUpWithThePeerThatFailed) {
                CommError);
 }
 
+TEST(ShardedOptimizer, RethrowsWhatAKernelThrewInsteadOfWaitingForIt) {
+  try {
+    run_ranks(2, [](Communicator& communicator) {
+      RankJob job(communicator, plain());
+      job.step([&](int parameter, std::int64_t) {
+        if (communicator.rank() == 0 && parameter == 1) throw DeviceError("the device is lost");
+        return 1.0F;
+      });
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const DeviceError& error) {
+    EXPECT_STREQ(error.what(), "the device is lost");
+  }
+}
+
 TEST(ShardedOptimizer, RefusesWhatItCannotDo) {
   run_ranks(2, [](Communicator& communicator) {
     OptimizerConfig config = plain();
