@@ -42,6 +42,10 @@ def output_of(*command):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
 
 
+def commit():
+    return output_of("git", "rev-parse", "--short", "HEAD")
+
+
 def mpirun(ranks, *command, bind="core"):
     return ["mpirun", "--oversubscribe", "--bind-to", bind, "-np", ranks, *command]
 
@@ -57,8 +61,8 @@ def train(build, run, model, variant, seed, epochs):
             call(["rm", "-r", run])
         call(mpirun(2, build / "launcher/minim", "train", *MODELS[model], *VARIANTS[variant], "--seed", seed, "--epochs", epochs,
                     "--output", run, "--progress", "none", bind="none"), stdout=subprocess.DEVNULL)
-        (run / "finished").touch()
-    return last_evaluation(run)
+        (run / "finished").write_text(commit())
+    return last_evaluation(run) | {"commit": (run / "finished").read_text()}
 
 
 def accuracy_section(arguments):
@@ -67,7 +71,7 @@ def accuracy_section(arguments):
     for model in arguments.models:
         lines += [f"`{' '.join(MODELS[model])}`", "", "| variant | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean | skipped steps |",
                   "|---" * (len(SEEDS) + 3) + "|"]
-        means, noise = {}, 0.0
+        means, noise, commits = {}, 0.0, set()
         for variant in VARIANTS:
             runs = [train(arguments.build, arguments.runs / f"{model}-{variant.replace(', ', '-').replace(' ', '-')}-{seed}", model, variant,
                           seed, arguments.epochs) for seed in SEEDS]
@@ -75,11 +79,13 @@ def accuracy_section(arguments):
             means[variant] = statistics.mean(values)
             if variant == "fp32":
                 noise = max(values) - min(values)
+            commits |= {run["commit"] for run in runs}
             skipped = " / ".join(str(run["skipped"]) for run in runs)
             lines.append(f"| {variant} | " + " | ".join(f"{v:.2f}" for v in values) + f" | {means[variant]:.2f} | {skipped} |")
         difference = abs(means["mixed, dynamic scale"] - means["fp32"])
         verdict = "within" if difference <= noise else "**outside**"
-        lines += ["", f"Noise, the range of fp32 over the seeds: {noise:.2f}. |mean(mixed) - mean(fp32)| = {difference:.2f}: {verdict} it.", ""]
+        lines += ["", f"Noise, the range of fp32 over the seeds: {noise:.2f}. |mean(mixed) - mean(fp32)| = {difference:.2f}: {verdict} it. "
+                  f"Runs made at {', '.join(f'`{c}`' for c in sorted(commits))}.", ""]
     return lines
 
 
@@ -128,7 +134,7 @@ def main():
     sections = {"accuracy": accuracy_section, "techniques": techniques_section, "memory": memory_section, "speed": speed_section}
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     lines = ["# Results", "", f"Made by `benchmarks/results.py` on {datetime.date.today().isoformat()} at commit "
-             f"`{output_of('git', 'rev-parse', '--short', 'HEAD')}`, on {os.cpu_count()} cores of {cpu}.", ""]
+             f"`{commit()}`, on {os.cpu_count()} cores of {cpu}.", ""]
     for name in arguments.only:
         lines += sections[name](arguments)
     (ROOT / "benchmarks/RESULTS.md").write_text("\n".join(lines).rstrip() + "\n")
