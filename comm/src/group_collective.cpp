@@ -52,6 +52,7 @@ void GroupCollective::check_agreement() const {
 /// The nodes' first ranks compare signatures, each with two others in each of log2(N) rounds; none is through before all have come.
 Steps GroupCollective::agree_between_nodes() {
   Signature theirs;
+  context_.nodes_meet = true;
   for (int distance = 1; distance < topology().nodes(); distance *= 2) {
     const int to = topology().rank_at((topology().node + distance) % topology().nodes(), 0);
     const int from = topology().rank_at((topology().node + topology().nodes() - distance) % topology().nodes(), 0);
@@ -61,6 +62,7 @@ Steps GroupCollective::agree_between_nodes() {
     if (theirs.digest() == signature_.digest()) continue;
     throw CommError(from < me() ? mismatch_text(from, theirs, me(), signature_) : mismatch_text(me(), signature_, from, theirs));
   }
+  context_.nodes_meet = false;
 }
 
 void GroupCollective::choose_access() {

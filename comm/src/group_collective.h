@@ -24,6 +24,7 @@ struct GroupContext {
   Transport* transport;  ///< null when there is one node
   const Registry& registry;
   Scratch& scratch;
+  bool& nodes_meet;  ///< set while this rank waits for all nodes to come to the collective
 };
 
 /// One collective of a group, from this rank's side.

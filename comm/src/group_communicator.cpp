@@ -35,8 +35,9 @@ GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, S
 
 Steps GroupCommunicator::start(const Collective& collective) {
   ++sequence_;
-  return run_collective({topology_, node_, transport_.get(), *registry_, scratch_}, collective.request(), collective.signature(),
-                        sequence_);
+  nodes_meet_ = false;
+  return run_collective({topology_, node_, transport_.get(), *registry_, scratch_, nodes_meet_}, collective.request(),
+                        collective.signature(), sequence_);
 }
 
 void GroupCommunicator::abort(const std::string& reason) {
@@ -58,9 +59,9 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
     next_check_of_lives_ = silent + kBetweenChecksOfLives;
     check_lives(collective.signature());
   }
-  // Ranks of different nodes compare notes shortly before the deadline: one that waits for a rank that waits for a third one shall
-  // name the third.
-  if (transport_ && !hint_sent_ && silent >= deadline_ * 3 / 4) send_hint();
+  // Nodes compare notes half way to the first deadline, or when another one begins to: a rank that waits for one that waits for a
+  // third shall name the third.
+  if (transport_ && !hint_sent_ && (silent >= deadline_ / 2 || hint_sequence_ == sequence_)) send_hint();
   if (silent >= deadline_) give_up(collective.signature(), silent);
 }
 
@@ -110,25 +111,30 @@ void GroupCommunicator::send_hint() {
   notice.sequence = sequence_;
   notice.rank_count = std::min(static_cast<int>(ranks.size()), Notice::kMostRanks);
   std::copy_n(ranks.begin(), notice.rank_count, notice.ranks);
-  for (int n = 0; n < nodes(); ++n) {
-    if (n != topology_.node) transport_->notify(topology_.rank_at(n, 0), notice);
+  for (int r = 0; r < size(); ++r) {
+    // The first two of each node, in case one of them is what is missing.
+    if (!topology_.is_local(r) && topology_.local(r) < 2) transport_->notify(r, notice);
   }
 }
 
 void GroupCommunicator::give_up(const Signature& signature, Clock::duration silent) {
-  // A node's first rank knows best about other nodes; the others give it time to speak.
   std::vector<int> ranks = silent_ranks();
-  const bool waits_for_node = ranks.empty() || (topology_.local_rank != 0 && node_.waits_for_other_nodes(rank()));
-  if (waits_for_node && silent < deadline_ * 5 / 4) return;
-  if (hint_sequence_ == sequence_) {
-    std::set<int> named(ranks.begin(), ranks.end());
-    named.insert(hinted_.begin(), hinted_.end());
-    for (const int r : alive_) named.erase(r);
-    named.erase(rank());
-    if (!named.empty()) ranks.assign(named.begin(), named.end());
-  }
+  // A node's first rank knows best about other nodes; its peers give it time to speak.
+  const bool first_rank_knows = ranks.empty() || (topology_.local_rank != 0 && node_.waits_for_other_nodes(rank()));
+  if (first_rank_knows && silent < deadline_ * 5 / 4) return;
+  if (hint_sequence_ == sequence_) ranks = add_hints(ranks);
   if (ranks.empty()) ranks = node_.missing();
-  throw CommError(missing_text(signature, ranks, std::chrono::duration_cast<std::chrono::milliseconds>(deadline_)));
+  throw CommError(missing_text(signature, ranks, deadline_));
+}
+
+/// Adds what other nodes are waiting for, and the nodes that said nothing where all should have come; leaves out ranks that spoke.
+std::vector<int> GroupCommunicator::add_hints(const std::vector<int>& ranks) const {
+  std::set<int> missing(ranks.begin(), ranks.end());
+  missing.insert(hinted_.begin(), hinted_.end());
+  for (int n = 0; n < nodes() && nodes_meet_; ++n) missing.insert(topology_.rank_at(n, 0));
+  for (const int r : alive_) missing.erase(r);
+  missing.erase(rank());
+  return missing.empty() ? ranks : std::vector<int>(missing.begin(), missing.end());
 }
 
 void GroupCommunicator::spread_failure(const std::string& reason) noexcept {

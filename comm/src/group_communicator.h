@@ -40,6 +40,7 @@ class GroupCommunicator : public QueuedCommunicator {
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();
+  std::vector<int> add_hints(const std::vector<int>& ranks) const;
   void give_up(const Signature& signature, Clock::duration silent);
 
   std::string_view name_;
@@ -50,6 +51,7 @@ class GroupCommunicator : public QueuedCommunicator {
   Scratch scratch_;
   std::chrono::milliseconds deadline_;
   std::uint64_t sequence_ = 0;
+  bool nodes_meet_ = false;
 
   // About the silence in the present collective.
   Clock::duration last_silence_{};
@@ -57,7 +59,7 @@ class GroupCommunicator : public QueuedCommunicator {
   bool hint_sent_ = false;
   std::uint64_t hint_sequence_ = 0;
   std::set<int> hinted_;  // ranks that others wait for
-  std::set<int> alive_;   // ranks that said so
+  std::set<int> alive_;   // the others
 };
 
 }  // namespace minim::detail

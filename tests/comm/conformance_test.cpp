@@ -15,10 +15,10 @@ namespace {
 /// Small; odd; on both sides of what fits a slot (16 KiB); several pieces of staging (2 MiB) with a rest.
 constexpr std::int64_t kCounts[] = {0, 1, 7, 1000, 8192, 8193, 1'200'007};
 /// The same, per rank, for collectives over equal slices.
-constexpr std::int64_t kSliceCounts[] = {0, 1, 7, 1031, 300'011};
+std::vector<std::int64_t> slice_counts(int ranks) { return {0, 1, 7, 1031, 1'200'007 / ranks}; }
 
-template <class T>
-void expect_sums(Rank& rank, const std::function<int(int)>& node_of, std::int64_t count, int scale_exponent, Place place) {
+template <class T, class NodeOf>
+void expect_sums(Rank& rank, const NodeOf& node_of, std::int64_t count, int scale_exponent, Place place) {
   Values<T> data(*rank, count, place);
   fill(data, rank->rank());
   rank->all_reduce(data.view(), {.scale_exponent = scale_exponent}, {.label = "sums", .after = {}}).wait();
@@ -118,7 +118,7 @@ TEST_P(Conformance, EveryRankGetsTheSameBits) {
 TEST_P(Conformance, ReduceScatterGivesTheBitsOfAllReduce) {
   on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
-      for (const std::int64_t slice : kSliceCounts) {
+      for (const std::int64_t slice : slice_counts(size())) {
         const std::int64_t count = slice * size();
         Values<Half> reduced(*rank, count, place);
         Values<Half> scattered(*rank, count, place);
@@ -136,7 +136,7 @@ TEST_P(Conformance, ReduceScatterGivesTheBitsOfAllReduce) {
 TEST_P(Conformance, Fp32ReduceScatterNeitherRoundsNorTouchesTheData) {
   on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
-      for (const std::int64_t slice : kSliceCounts) {
+      for (const std::int64_t slice : slice_counts(size())) {
         Values<Half> data(*rank, slice * size(), place);
         Values<float> sums(*rank, slice, Place::ordinary);
         fill(data, rank->rank());
@@ -165,10 +165,11 @@ void expect_gathered(Rank& rank, std::int64_t slice, Place place) {
 }
 
 TEST_P(Conformance, AllGatherCopiesEverySliceOfAnyType) {
-  on_all_ranks([](Rank& rank) {
+  on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
-      for (const std::int64_t slice : kSliceCounts) {
+      for (const std::int64_t slice : slice_counts(size())) {
         expect_gathered<float>(rank, slice, place);
+        if (slice > 10'000) continue;
         expect_gathered<std::uint8_t>(rank, slice, place);
         expect_gathered<std::int64_t>(rank, slice, place);
       }
@@ -179,7 +180,7 @@ TEST_P(Conformance, AllGatherCopiesEverySliceOfAnyType) {
 TEST_P(Conformance, AllToAllTransposesParts) {
   on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
-      for (const std::int64_t part : kSliceCounts) {
+      for (const std::int64_t part : slice_counts(size())) {
         Values<std::int32_t> send(*rank, part * size(), place);
         Values<std::int32_t> receive(*rank, part * size(), place);
         const auto value = [&](int from, int to, std::int64_t i) { return static_cast<std::int32_t>((from * 16 + to) * 1'000'000 + i); };
@@ -198,7 +199,7 @@ TEST_P(Conformance, AllToAllTransposesParts) {
 TEST_P(Conformance, BroadcastCopiesFromAnyRoot) {
   on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
-      for (const std::int64_t count : kCounts) {
+      for (const std::int64_t count : {0, 1, 2047, 2049, 300'001}) {
         for (const int root : {0, size() / 2, size() - 1}) {
           Values<double> data(*rank, count, place);
           for (std::int64_t i = 0; i < count; ++i) data[i] = rank->rank() * 1e7 + static_cast<double>(i);

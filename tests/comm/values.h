@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include "group.h"
@@ -56,12 +55,17 @@ void fill(const Values<T>& values, int rank) {
 
 /// What an all-reduce must give for element i: the FP64 sum of each node, scaled and rounded to `T`; with several nodes, the FP64
 /// sum of these, rounded again.
-template <class T>
-T expected_sum(int size, const std::function<int(int)>& node_of, std::int64_t i, int scale_exponent) {
-  std::vector<double> nodes(static_cast<std::size_t>(node_of(size - 1)) + 1);
-  for (int r = 0; r < size; ++r) nodes[static_cast<std::size_t>(node_of(r))] += exact_value<T>(r, i);
+template <class T, class NodeOf>
+T expected_sum(int size, const NodeOf& node_of, std::int64_t i, int scale_exponent) {
+  const double scale = std::ldexp(1.0, scale_exponent);
   double sum = 0;
-  for (const double node : nodes) sum += to_float(round_to<T>(static_cast<float>(std::ldexp(node, scale_exponent))));
+  double of_node = 0;
+  for (int r = 0; r < size; ++r) {  // nodes are ranges of ranks
+    of_node += exact_value<T>(r, i);
+    if (r + 1 < size && node_of(r + 1) == node_of(r)) continue;
+    sum += to_float(round_to<T>(static_cast<float>(of_node * scale)));
+    of_node = 0;
+  }
   return round_to<T>(static_cast<float>(sum));
 }
 
