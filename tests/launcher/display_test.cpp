@@ -24,22 +24,33 @@ TEST(ProgressLine, ShowsAllFigures) {
 }
 
 TEST(ProgressLine, BarIsAsLongAsTheShareThatIsDone) {
-  EXPECT_EQ(bar_line(kHalfway, 200).substr(0, 23), "[==========>         ] ");
+  EXPECT_EQ(bar_line(kHalfway, 200), "[======>     ] " + plain_line(kHalfway));
   ProgressState end = kHalfway;
   end.step = 100;
-  EXPECT_EQ(bar_line(end, 200).substr(0, 23), "[====================] ");
+  EXPECT_EQ(bar_line(end, 200), "[============] " + plain_line(end));
 }
 
-TEST(ProgressLine, BarFitsNarrowTerminals) { EXPECT_EQ(bar_line(kHalfway, 40).size(), 40U); }
+TEST(ProgressLine, BarFitsNarrowTerminals) {
+  EXPECT_EQ(bar_line(kHalfway, 100), "[======>     ] 50/100 loss 0.2500 acc 91.5% 1234 img/s S 65536 skip 1 left 1:23");
+  EXPECT_EQ(bar_line(kHalfway, 40), "50/100 loss 0.2500 acc 91.5% 1234 img/s ");
+}
 
-TEST(RateMeter, ConvergesToTheRateAndEstimatesTheTimeLeft) {
-  const RateMeter::Clock::time_point start{};
-  RateMeter meter(start, 10);
+TEST(RateMeter, IsTheMeanOfAllStepsAtFirst) {
+  RateMeter meter;
   EXPECT_TRUE(std::isinf(meter.seconds_left(5)));
-  for (int i = 1; i <= 100; ++i) meter.update(start + std::chrono::milliseconds(250 * i), 10 + i);
-  constexpr double kRounding = 1e-9;  // a hundred roundings in FP64
-  EXPECT_NEAR(meter.steps_per_second(), 4, kRounding);
-  EXPECT_NEAR(meter.seconds_left(8), 2, kRounding);
+  meter.add(1);  // the first step warms up
+  for (int i = 0; i < 10; ++i) meter.add(0.1);
+  constexpr double kRounding = 1e-12;  // a dozen roundings in FP64
+  EXPECT_NEAR(meter.steps_per_second(), 11.0 / 2, kRounding);
+  EXPECT_NEAR(meter.seconds_left(11), 2, kRounding);
+}
+
+TEST(RateMeter, ForgetsAnEarlierPace) {
+  RateMeter meter;
+  for (int i = 0; i < 100; ++i) meter.add(1);
+  for (int i = 0; i < 400; ++i) meter.add(0.25);
+  constexpr double kRemembered = 1e-6;  // 100 s at a memory of 5 s leave about e^-20 of the old pace
+  EXPECT_NEAR(meter.steps_per_second(), 4, kRemembered);
 }
 
 TEST(Text, FormatsBytesDurationsAndMagnitudes) {

@@ -9,8 +9,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double>(to - from).count(); }
-
 std::string loss_and_accuracy(double loss, double accuracy) { return fmt::format("loss {:.4f}, accuracy {:.2f} %", loss, 100 * accuracy); }
 
 }  // namespace
@@ -21,30 +19,28 @@ Monitor::Monitor(const RunConfig& config, const RunLength& length, const RunDire
       directory_(directory),
       metrics_(directory.metrics_file()),
       progress_(stdout, style),
-      rate_(Clock::now(), length.start_step),
-      start_(Clock::now()),
-      logged_at_(start_),
-      logged_step_(length.start_step) {}
+      start_(Clock::now()) {}
 
 std::int64_t Monitor::epoch_of(std::int64_t step) const { return length_.position(step - 1) / length_.dataset_size + 1; }
 
-double Monitor::elapsed_seconds() const { return seconds_between(start_, Clock::now()); }
+double Monitor::elapsed_seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
 void Monitor::step(const StepState& state, const std::string& first_bad_tensor, double step_seconds) {
   const std::int64_t step = state.attempted;
-  const auto now = Clock::now();
   ++steps_;
+  ++unlogged_steps_;
   training_seconds_ += step_seconds;
-  rate_.update(now, step);
+  unlogged_seconds_ += step_seconds;
+  rate_.add(step_seconds);
   add_to_epoch(state);
   report_scale(state, first_bad_tensor);
 
   const bool logged = step % config_.log_every == 0 || step == length_.total_steps();
   if (logged) {
-    const double per_second = static_cast<double>((step - logged_step_) * length_.global_batch) / seconds_between(logged_at_, now);
+    const double per_second = static_cast<double>(unlogged_steps_ * length_.global_batch) / unlogged_seconds_;
     metrics_.step(state, {.epoch = epoch_of(step), .samples_per_second = per_second, .elapsed_seconds = elapsed_seconds()});
-    logged_at_ = now;
-    logged_step_ = step;
+    unlogged_steps_ = 0;
+    unlogged_seconds_ = 0;
   }
   progress_.step({.step = step,
                   .total_steps = length_.total_steps(),

@@ -1,27 +1,32 @@
 #include "command/progress.h"
 
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "command/text.h"
 
 namespace minim::command {
 namespace {
 
-constexpr int kBarColumns = 20;
+constexpr int kBarColumns = 12;
 constexpr int kDefaultColumns = 120;  // where the terminal does not say, as under mpirun
 constexpr std::chrono::milliseconds kRedraw{100};
 
 int terminal_columns(std::FILE* stream) {
   winsize size{};
-  if (ioctl(fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kDefaultColumns;
-  return size.ws_col;
+  if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  // Open MPI's pseudo terminals have no size: ask that of mpirun itself.
+  const int terminal = open(fmt::format("/proc/{}/fd/1", getppid()).c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (terminal < 0) return kDefaultColumns;
+  const bool known = ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  close(terminal);
+  return known ? size.ws_col : kDefaultColumns;
 }
 
 std::string figures(const ProgressState& state) {
@@ -30,6 +35,11 @@ std::string figures(const ProgressState& state) {
                       state.total_steps, state.loss, 100 * state.accuracy, state.images_per_second, state.loss_scale, state.skipped,
                       format_duration(state.seconds_left));
   return text;
+}
+
+std::string short_figures(const ProgressState& state) {
+  return fmt::format("{}/{} loss {:.4f} acc {:.1f}% {:.0f} img/s S {:g} skip {} left {}", state.step, state.total_steps, state.loss,
+                     100 * state.accuracy, state.images_per_second, state.loss_scale, state.skipped, format_duration(state.seconds_left));
 }
 
 }  // namespace
@@ -42,9 +52,12 @@ std::string bar_line(const ProgressState& state, int columns) {
   std::string bar(static_cast<std::size_t>(filled), '=');
   if (filled < kBarColumns) bar += '>';
   bar.resize(kBarColumns, ' ');
-  std::string line = fmt::format("[{}] {}", bar, figures(state));
-  if (std::cmp_greater(line.size(), columns)) line.resize(static_cast<std::size_t>(columns));
-  return line;
+  const auto width = static_cast<std::size_t>(std::max(columns, 0));
+  for (const std::string& text : {figures(state), short_figures(state)}) {
+    const std::string line = fmt::format("[{}] {}", bar, text);
+    if (line.size() <= width) return line;
+  }
+  return short_figures(state).substr(0, width);
 }
 
 Progress::Progress(std::FILE* stream, ProgressStyle style) : stream_(stream), style_(style) {}
@@ -86,17 +99,12 @@ void Progress::finish() {
   open_ = false;
 }
 
-RateMeter::RateMeter(Clock::time_point start, std::int64_t step) : last_(start), last_step_(step) {}
-
-void RateMeter::update(Clock::time_point now, std::int64_t step) {
+void RateMeter::add(double seconds) {
   constexpr double kMemorySeconds = 5;  // long enough to be calm, short enough to follow a change of pace
-  const double seconds = std::chrono::duration<double>(now - last_).count();
-  if (seconds <= 0 || step <= last_step_) return;
-  const double rate = static_cast<double>(step - last_step_) / seconds;
-  const double weight = rate_ == 0 ? 1 : 1 - std::exp(-seconds / kMemorySeconds);
-  rate_ += weight * (rate - rate_);
-  last_ = now;
-  last_step_ = step;
+  if (!(seconds > 0)) return;
+  elapsed_seconds_ += seconds;
+  // The mean over all steps at first, a fading one later.
+  rate_ += std::min(1.0, seconds / std::min(elapsed_seconds_, kMemorySeconds)) * (1 / seconds - rate_);
 }
 
 double RateMeter::seconds_left(std::int64_t steps) const {

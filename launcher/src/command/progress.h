@@ -22,7 +22,7 @@ struct ProgressState {
 
 /// "epoch 1/3  step 120/1407  loss 0.4312  accuracy 84.2%  5120 images/s  scale 65536  skipped 1  left 0:24"
 std::string plain_line(const ProgressState& state);
-/// The same with a bar in front, at most `columns` wide.
+/// The same with a bar in front, in fewer words where it has to fit into fewer columns.
 std::string bar_line(const ProgressState& state, int columns);
 
 /// Shows progress on a stream: a line that is drawn over and over, or a line now and then. Does nothing for `none`.
@@ -52,15 +52,13 @@ class Progress {
 /// Steps per second of late, and from that the time left.
 class RateMeter {
  public:
-  using Clock = std::chrono::steady_clock;
-  RateMeter(Clock::time_point start, std::int64_t step);
-  void update(Clock::time_point now, std::int64_t step);
+  /// One step took so long.
+  void add(double seconds);
   double steps_per_second() const { return rate_; }
   double seconds_left(std::int64_t steps) const;
 
  private:
-  Clock::time_point last_;
-  std::int64_t last_step_;
+  double elapsed_seconds_ = 0;
   double rate_ = 0;
 };
 
