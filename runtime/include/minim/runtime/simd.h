@@ -39,8 +39,8 @@ void from_float(const float* from, float* to, std::int64_t n);
 /// to[i] += from[i].
 void add(const float* from, float* to, std::int64_t n);
 
-/// For each element i in [begin, end): the sum over `sources` (at least one) in their order, in FP32, times `scale`, rounded once to
-/// `dtype` (fp32, fp16 or bf16) and stored at i of every destination. A destination may be a source. One thread.
+/// For each element i in [begin, end): the sum over `sources` (at least one) in their order, in FP32, times `scale`, rounded once
+/// to `dtype` (fp32, fp16 or bf16) and stored at i of every destination. A destination may be a source. One thread.
 void reduce_scaled(std::span<const void* const> sources, DType dtype, std::int64_t begin, std::int64_t end, float scale,
                    std::span<void* const> destinations);
 /// sums[i - begin] = the sum over `sources` of element i, in their order, in FP32.
