@@ -8,19 +8,17 @@
 namespace minim::detail {
 
 /// How a thread waits for its peers: it spins while they may be a microsecond away, then lets others run, then sleeps, so that it
-/// does not take the core from the kernels or ranks that it waits for.
+/// does not take the core from the ranks that it waits for.
 class Backoff {
  public:
-  enum class For { peers, own_device };
-
   /// `crowded`: more ranks than cores, so that spinning keeps a peer from running.
   explicit Backoff(bool crowded) : spins_(crowded ? kCrowdedSpins : kSpins) {}
 
   void reset() { count_ = 0; }
   /// Waits a little. True when enough time has passed for a look at the clock.
-  bool pause(For what) {
+  bool pause() {
     ++count_;
-    if (what == For::peers && count_ <= spins_) {
+    if (count_ <= spins_) {
       __builtin_ia32_pause();
       return count_ % kSpinsPerLook == 0;
     }

@@ -203,7 +203,7 @@ void MpiCommunicator::say_farewell() {
   Backoff backoff(false);
   const auto start = Clock::now();
   while (!node().all_left() && !node().farewell_given_up()) {
-    if (!backoff.pause(Backoff::For::own_device)) continue;
+    if (!backoff.pause()) continue;
     const auto& peers = topology().local_ranks();
     const bool alone = std::any_of(peers.begin(), peers.end(), [&](int r) { return !node().has_left(r) && node().has_ended(r); });
     if (alone || node().failed() || Clock::now() - start > deadline()) node().give_up_farewell();

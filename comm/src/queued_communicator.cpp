@@ -5,6 +5,12 @@
 #include "minim/runtime/error.h"
 
 namespace minim::detail {
+namespace {
+
+/// How long a failure elsewhere may go unnoticed while this rank computes.
+constexpr std::chrono::milliseconds kLongestBlindWait{1};
+
+}  // namespace
 
 Work QueuedCommunicator::submit(Request request) {
   auto collective = std::make_shared<Collective>(std::move(request));
@@ -27,8 +33,13 @@ void QueuedCommunicator::wait_for(const Collective& collective) {
       backoff.reset();
       continue;
     }
-    const bool begun = !queue_.empty() && queue_.front()->begun();
-    if (backoff.pause(begun ? Backoff::For::peers : Backoff::For::own_device)) watch();
+    if (!queue_.empty() && !queue_.front()->begun()) {
+      // The core belongs to this rank's kernels until they are through.
+      queue_.front()->request().options.after.wait_for(kLongestBlindWait);
+      watch();
+    } else if (backoff.pause()) {
+      watch();
+    }
   }
 }
 

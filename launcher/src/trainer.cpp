@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <set>
-#include <thread>
 
 #include "minim/launcher/shared_error.h"
 #include "minim/runtime/kernels/elementwise.h"
@@ -16,11 +16,11 @@ namespace {
 
 /// Waits for an event on a stream that may itself be waiting for collectives, which only this thread advances.
 void wait_driving(Communicator& communicator, const Event& event) {
-  while (!event.done()) {
+  constexpr std::chrono::microseconds kPoll{20};
+  do {
     communicator.progress();
-    std::this_thread::yield();
-  }
-  event.wait();
+  } while (!event.wait_for(kPoll));
+  event.wait();  // rethrows what failed
 }
 
 /// A phase at work: its plans, its optimizer, and the calls that end it.

@@ -15,6 +15,12 @@ std::exception_ptr EventState::wait() const {
   return failure_;
 }
 
+bool EventState::wait_for(std::chrono::microseconds timeout) const {
+  if (done()) return true;
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, timeout, [this] { return done(); });
+}
+
 void EventState::finish(std::exception_ptr failure) {
   const std::scoped_lock lock(mutex_);
   if (done()) return;
@@ -33,6 +39,8 @@ void Event::wait() const {
   if (!state_) return;
   if (const std::exception_ptr failure = state_->wait()) std::rethrow_exception(failure);
 }
+
+bool Event::wait_for(std::chrono::microseconds timeout) const { return !state_ || state_->wait_for(timeout); }
 
 void Event::set() const {
   if (!state_) throw InvalidArgument("an event that has always happened cannot be set");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -13,6 +14,7 @@ class EventState {
   bool done() const { return done_.load(std::memory_order_acquire); }
   /// Blocks until the event has happened; returns the failure, or null.
   std::exception_ptr wait() const;
+  bool wait_for(std::chrono::microseconds timeout) const;
   /// The first call counts, later ones change nothing.
   void finish(std::exception_ptr failure);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -23,6 +24,8 @@ class Event {
   bool done() const;
   /// Blocks the calling thread. Rethrows what failed if the work before the event did.
   void wait() const;
+  /// Blocks the calling thread for at most `timeout`, without failing. True when the event has happened.
+  bool wait_for(std::chrono::microseconds timeout) const;
   /// For manual events: happens now. With a failure, everybody who waits gets it.
   void set() const;
   void fail(std::exception_ptr failure) const;
