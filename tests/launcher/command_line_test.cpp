@@ -21,7 +21,8 @@ NothingToRun refusal_of(const std::vector<std::string>& arguments) {
 }
 
 TEST(CommandLine, OptionsReachTheConfiguration) {
-  const Request request = parse_command_line({"train", "--model", "resnet-18", "--batch=32", "--shard", "off", "--lr", "0.25", "--resume"});
+  const Request request =
+      parse_command_line({"train", "--model", "resnet-18", "--batch=32", "--shard", "off", "--lr", "0.25", "--resume"});
   EXPECT_EQ(request.action, Action::train);
   EXPECT_EQ(request.config.model, "resnet-18");
   EXPECT_EQ(request.config.batch, 32);
@@ -31,13 +32,13 @@ TEST(CommandLine, OptionsReachTheConfiguration) {
 }
 
 TEST(CommandLine, RefusalsAreOneLineThatNamesTheOption) {
-  for (const auto& [arguments, culprit] : std::vector<std::pair<std::vector<std::string>, std::string>>{
-           {{"train", "--batchsize", "3"}, "--batchsize"},
-           {{"train", "--batch", "many"}, "--batch"},
-           {{"train", "--precision", "fp8"}, "fp8"},
-           {{"plan", "--ranks", "0"}, "--ranks"},
-           {{"tarin"}, "tarin"},
-           {{"export", "run"}, "file"}}) {
+  for (const auto& [arguments, culprit] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{{{"train", "--batchsize", "3"}, "--batchsize"},
+                                                                     {{"train", "--batch", "many"}, "--batch"},
+                                                                     {{"train", "--precision", "fp8"}, "fp8"},
+                                                                     {{"plan", "--ranks", "0"}, "--ranks"},
+                                                                     {{"tarin"}, "tarin"},
+                                                                     {{"export", "run"}, "file"}}) {
     const NothingToRun refusal = refusal_of(arguments);
     const std::string text = refusal.what();
     EXPECT_TRUE(refusal.is_error) << text;
@@ -80,11 +81,11 @@ TEST_F(ConfigurationFile, IsOverriddenByTheCommandLine) {
 }
 
 TEST_F(ConfigurationFile, UnknownKeysAndBadValuesAreNamedWithFileAndLine) {
-  for (const auto& [text, expected] : std::vector<std::pair<std::string, std::string>>{
-           {"batch = 16\nbatchsize = 3\n", ":2: unknown option \"batchsize\""},
-           {"batch = \"many\"\n", ":1: "},
-           {"precision = \"fp8\"\n", "\"fp8\" is not one of"},
-           {"resume = true\n", ":1: unknown option \"resume\""}}) {
+  for (const auto& [text, expected] :
+       std::vector<std::pair<std::string, std::string>>{{"batch = 16\nbatchsize = 3\n", ":2: unknown option \"batchsize\""},
+                                                        {"batch = \"many\"\n", ":1: "},
+                                                        {"precision = \"fp8\"\n", "\"fp8\" is not one of"},
+                                                        {"resume = true\n", ":1: unknown option \"resume\""}}) {
     const std::string file = write(text);
     try {
       parse_command_line({"train", "--config", file});

@@ -20,7 +20,8 @@ constexpr ProgressState kHalfway{.step = 50,
                                  .seconds_left = 83};
 
 TEST(ProgressLine, ShowsAllFigures) {
-  EXPECT_EQ(plain_line(kHalfway), "epoch 2/3  step 50/100  loss 0.2500  accuracy 91.5%  1234 images/s  scale 65536  skipped 1  left 1:23");
+  EXPECT_EQ(plain_line(kHalfway),
+            "epoch 2/3  step 50/100  loss 0.2500  accuracy 91.5%  1234 images/s  scale 65536  skipped 1  left 1:23");
 }
 
 TEST(ProgressLine, BarIsAsLongAsTheShareThatIsDone) {

@@ -21,7 +21,8 @@ TEST(LaunchClaim, NothingSaidIsOneRank) {
 }
 
 TEST(LaunchClaim, ProcessesThatSrunStartedWithoutMpiAreRecognised) {
-  const LaunchClaim claim = read_launch_claim(pretend({{"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_NTASKS", "8"}, {"SLURM_PROCID", "3"}}));
+  const LaunchClaim claim =
+      read_launch_claim(pretend({{"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_NTASKS", "8"}, {"SLURM_PROCID", "3"}}));
   EXPECT_EQ(claim.rank, 3);
   const std::string error = lonely_ranks_error(claim, 1);
   EXPECT_NE(error.find("SLURM_STEP_NUM_TASKS=8"), std::string::npos) << error;
@@ -40,7 +41,8 @@ TEST(LaunchClaim, AnotherMpisLauncherIsRecognised) {
 
 TEST(LaunchClaim, TheNearestLauncherDecides) {
   // One rank under mpirun inside an allocation of eight tasks is what was asked for.
-  const auto claim = read_launch_claim(pretend({{"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "0"}, {"SLURM_NTASKS", "8"}}));
+  const auto claim =
+      read_launch_claim(pretend({{"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "0"}, {"SLURM_NTASKS", "8"}}));
   EXPECT_EQ(lonely_ranks_error(claim, 1), "");
   const auto step = read_launch_claim(pretend({{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_NTASKS", "8"}}));
   EXPECT_EQ(lonely_ranks_error(step, 1), "");

@@ -26,9 +26,12 @@ RunConfig unusual() {
   RunConfig config;
   visit_options(config, [](const OptionInfo& info, auto& value) {
     using T = std::remove_reference_t<decltype(value)>;
-    if constexpr (std::is_same_v<T, std::string>) value = info.choices.empty() ? "a \"#\" b" : info.choices.back();
-    else if constexpr (std::is_same_v<T, bool>) value = !value;
-    else value += static_cast<T>(3);
+    if constexpr (std::is_same_v<T, std::string>)
+      value = info.choices.empty() ? "a \"#\" b" : info.choices.back();
+    else if constexpr (std::is_same_v<T, bool>)
+      value = !value;
+    else
+      value += static_cast<T>(3);
   });
   config.lr = 0.1;
   config.weight_decay = 1.0 / 3;

@@ -21,7 +21,8 @@ TEST(RunLength, StepsOverrideEpochs) {
 }
 
 TEST(RunLength, AnEpochEndsWithTheBatchThatReachesItsLastSample) {
-  for (std::int64_t step = 1; step <= 10; ++step) EXPECT_EQ(kThreeEpochs.ends_epoch(step), step == 4 || step == 7 || step == 10) << step;
+  for (std::int64_t step = 1; step <= 10; ++step)
+    EXPECT_EQ(kThreeEpochs.ends_epoch(step), step == 4 || step == 7 || step == 10) << step;
   EXPECT_FALSE(kThreeEpochs.ends_epoch(0));
 }
 

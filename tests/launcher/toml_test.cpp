@@ -17,7 +17,8 @@ std::string error_of(std::string_view text) {
 }
 
 TEST(Toml, ReadsStringsNumbersBooleansAndArrays) {
-  const auto entries = parse_toml("# of a run\nmodel = \"lenet\"  # small\nlr=1e-3\nshard = false\n\nmilestones = [0.5, 0.75]\nsteps = 1_000\n", "f");
+  const auto entries = parse_toml(
+      "# of a run\nmodel = \"lenet\"  # small\nlr=1e-3\nshard = false\n\nmilestones = [0.5, 0.75]\nsteps = 1_000\n", "f");
   ASSERT_EQ(entries.size(), 5U);
   EXPECT_EQ(entries[0].value, "lenet");
   EXPECT_EQ(entries[1].value, "1e-3");

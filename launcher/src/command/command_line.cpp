@@ -13,17 +13,22 @@
 namespace minim::command {
 namespace {
 
-constexpr const char* kVersion = "minim 0.1.0";
+constexpr const char* kVersion = "minim " MINIM_VERSION;
 constexpr const char* kExitCodes =
-    "Exit codes: 0 finished, 1 other errors, 2 bad options or files, 3 gradients stay non-finite, 4 a rank failed or was silent,\n"
+    "Exit codes: 0 finished, 1 other errors, 2 bad options or files, 3 gradients stay non-finite, 4 a rank failed or was "
+    "silent,\n"
     "75 stopped by SIGTERM, SIGUSR1 or the end of the allocation and saved: continue with --resume.";
 
 template <class T>
 const char* type_name() {
-  if constexpr (std::is_same_v<T, bool>) return "on|off";
-  else if constexpr (std::is_floating_point_v<T>) return "NUMBER";
-  else if constexpr (std::is_integral_v<T>) return "INTEGER";
-  else return "TEXT";
+  if constexpr (std::is_same_v<T, bool>)
+    return "on|off";
+  else if constexpr (std::is_floating_point_v<T>)
+    return "NUMBER";
+  else if constexpr (std::is_integral_v<T>)
+    return "INTEGER";
+  else
+    return "TEXT";
 }
 
 std::string joined(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, "|")); }
@@ -45,7 +50,8 @@ void add_option(CLI::App& app, const OptionInfo& info, T& value) {
   if (!info.choices.empty()) option->check(one_of(info.choices));
   if constexpr (std::is_same_v<T, bool>) option->default_str(value ? "on" : "off");
   // Where 0 or nothing stands for a choice of ours, the help text says which.
-  else if (std::string_view(info.help).find("[default") == std::string_view::npos) option->capture_default_str();
+  else if (std::string_view(info.help).find("[default") == std::string_view::npos)
+    option->capture_default_str();
 }
 
 void add_run_options(CLI::App& app, RunConfig& config, const std::set<std::string>& left_out_groups) {
@@ -64,7 +70,6 @@ struct Parser {
   CLI::App* inspect = app.add_subcommand("inspect", "Print the checkpoints of a run");
 
   Request request;
-  std::string config_file;
 
   explicit Parser(const RunConfig& base) {
     request.config = base;
@@ -79,13 +84,15 @@ struct Parser {
   }
 
   void add_config(CLI::App& command) {
-    command.add_option("--config", config_file, "TOML file with options as keys; the command line overrides it")
-        ->group(groups::kOutput)->type_name("FILE");
+    command.add_option("--config", request.config_file, "TOML file with options as keys; the command line overrides it")
+        ->group(groups::kOutput)
+        ->type_name("FILE");
   }
   void add_train() {
     train->footer(kExitCodes);
     add_run_options(*train, request.config, {});
-    train->add_flag("--resume", request.resume, "Continue the run in --output from its newest sound checkpoint")->group(groups::kOutput);
+    train->add_flag("--resume", request.resume, "Continue the run in --output from its newest sound checkpoint")
+        ->group(groups::kOutput);
     add_config(*train);
   }
   void add_eval() {
@@ -96,7 +103,10 @@ struct Parser {
     });
   }
   void add_plan() {
-    plan->add_option("--ranks", request.ranks, "Number of ranks")->capture_default_str()->check(CLI::Range(1, 1 << 20))->type_name("INTEGER");
+    plan->add_option("--ranks", request.ranks, "Number of ranks")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1 << 20))
+        ->type_name("INTEGER");
     plan->add_flag("--operations", request.operations, "List every kernel with its cost and the set it comes from");
     add_run_options(*plan, request.config, {groups::kOutput, groups::kHidden});
     add_config(*plan);
@@ -105,7 +115,9 @@ struct Parser {
     export_weights->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
     export_weights->add_option("file", request.file, "File to write")->required()->type_name("FILE");
     export_weights->add_option("--dtype", request.dtype, "Type of the weights")
-        ->capture_default_str()->check(one_of({"fp16", "fp32"}))->type_name("fp16|fp32");
+        ->capture_default_str()
+        ->check(one_of({"fp16", "fp32"}))
+        ->type_name("fp16|fp32");
     inspect->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
   }
 
@@ -187,7 +199,7 @@ Request parse_command_line(const std::vector<std::string>& arguments) {
     rethrow(parser, error, arguments);
   }
   Request request = parser.request;
-  if (!parser.config_file.empty()) request.config = apply_arguments(apply_file(RunConfig{}, parser.config_file), request);
+  if (!request.config_file.empty()) request.config = apply_arguments(apply_file(RunConfig{}, request.config_file), request);
   return request;
 }
 

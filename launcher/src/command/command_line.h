@@ -15,13 +15,14 @@ enum class Action : std::uint8_t { train, eval, plan, doctor, export_weights, in
 /// What the command line asks for.
 struct Request {
   Action action = Action::train;
-  RunConfig config;        ///< train, plan: defaults, then --config, then the command line
-  bool resume = false;     ///< train
-  std::filesystem::path run;   ///< eval, export, inspect
-  std::filesystem::path file;  ///< export
-  std::string dtype = "fp16";  ///< export
-  int ranks = 1;               ///< plan
-  bool operations = false;     ///< plan
+  RunConfig config;                    ///< train, plan: defaults, then --config, then the command line
+  std::string config_file;             ///< train, plan; empty: none
+  bool resume = false;                 ///< train
+  std::filesystem::path run;           ///< eval, export, inspect
+  std::filesystem::path file;          ///< export
+  std::string dtype = "fp16";          ///< export
+  int ranks = 1;                       ///< plan
+  bool operations = false;             ///< plan
   std::vector<std::string> arguments;  ///< of the command, for applying them to another configuration
 };
 

@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 #include <omp.h>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include <oneapi/dnnl/dnnl.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <thread>
+#include <span>
 
 #include "command/commands.h"
 #include "command/environment.h"
@@ -48,7 +48,7 @@ RankReport own_report(const Communicator& communicator, const MpiSession& mpi) {
   report.node = communicator.node_of(communicator.rank());
   report.available = static_cast<std::int32_t>(cores.size());
   report.online = static_cast<std::int32_t>(sysconf(_SC_NPROCESSORS_ONLN));
-  report.threads = default_threads(report.available, report.online, mpi.local_size());
+  report.threads = threads_of_rank(0, mpi.local_size());
   report.openmp_threads = omp_get_max_threads();
   report.has_gpu = has_nvidia_device() ? 1 : 0;
   return report;
@@ -100,8 +100,8 @@ std::vector<std::string> node_warnings(const std::vector<RankReport>& reports) {
   std::vector<std::string> warnings;
   for (const auto& [index, node] : nodes) {
     if (node.threads <= node.online) continue;
-    warnings.push_back(fmt::format("node {}: {} ranks with {} threads in all share {} cores; start at most {} ranks per node", index,
-                                   node.ranks, node.threads, node.online, node.online));
+    warnings.push_back(fmt::format("node {}: {} ranks with {} threads in all share {} cores; start at most {} ranks per node",
+                                   index, node.ranks, node.threads, node.online, node.online));
   }
   return warnings;
 }
@@ -112,17 +112,19 @@ std::vector<std::string> rank_warnings(const std::vector<RankReport>& reports) {
   for (std::size_t rank = 0; rank < reports.size(); ++rank) {
     const RankReport& report = reports[rank];
     for (std::size_t other = 0; other < rank; ++other) {
-      const bool same_core = report.node == reports[other].node && report.available == 1 && std::strcmp(report.cores, reports[other].cores) == 0;
+      const bool same_core =
+          report.node == reports[other].node && report.available == 1 && std::strcmp(report.cores, reports[other].cores) == 0;
       if (same_core) warnings.push_back(fmt::format("ranks {} and {} are bound to the same core {}", other, rank, report.cores));
     }
     if (report.shared_memory_bytes < kWantedBytes) {
       warnings.push_back(fmt::format("rank {}: /dev/shm has {} free; gradients are exchanged through it", rank,
                                      format_bytes(report.shared_memory_bytes)));
     }
-    if (report.has_gpu != 0) warnings.push_back(fmt::format("rank {}: an NVIDIA device is present, but this build has no CUDA backend", rank));
+    if (report.has_gpu != 0)
+      warnings.push_back(fmt::format("rank {}: an NVIDIA device is present, but this build has no CUDA backend", rank));
     if (std::strcmp(report.instructions, reports.front().instructions) != 0) {
-      warnings.push_back(fmt::format("ranks 0 and {} have different instruction sets ({}, {})", rank, reports.front().instructions,
-                                     report.instructions));
+      warnings.push_back(fmt::format("ranks 0 and {} have different instruction sets ({}, {})", rank,
+                                     reports.front().instructions, report.instructions));
     }
   }
   return warnings;
@@ -137,7 +139,8 @@ ExitCode doctor(MpiSession& mpi) {
   const LaunchClaim claim = read_launch_claim(process_environment);
   if (communicator.rank() != 0 || (mpi.size() == 1 && claim.rank != 0)) return ExitCode::finished;
   print_software(mpi);
-  fmt::print("\n{} rank{} on {} node{}\n", mpi.size(), mpi.size() > 1 ? "s" : "", communicator.nodes(), communicator.nodes() > 1 ? "s" : "");
+  fmt::print("\n{} rank{} on {} node{}\n", mpi.size(), mpi.size() > 1 ? "s" : "", communicator.nodes(),
+             communicator.nodes() > 1 ? "s" : "");
   print_ranks(reports);
   auto warnings = node_warnings(reports);
   for (auto& warning : rank_warnings(reports)) warnings.push_back(std::move(warning));

@@ -48,12 +48,15 @@ LaunchClaim read_launch_claim(const GetEnvironment& environment) {
 std::string lonely_ranks_error(const LaunchClaim& claim, int mpi_size) {
   if (mpi_size > 1 || claim.size <= 1) return {};
   const bool slurm = claim.variable.starts_with("SLURM");
-  return fmt::format("{}={} but MPI sees one rank, so each process would train alone: start minim with {}", claim.variable, claim.size,
+  return fmt::format("{}={} but MPI sees one rank, so each process would train alone: start minim with {}", claim.variable,
+                     claim.size,
                      slurm ? "`srun --mpi=pmix` or `mpirun`, or with `srun -n 1` for a single rank"
                            : "the mpirun of the MPI library that it was built with (`minim doctor` names it)");
 }
 
-std::optional<std::int64_t> allocation_end(const GetEnvironment& environment) { return number(environment, "SLURM_JOB_END_TIME"); }
+std::optional<std::int64_t> allocation_end(const GetEnvironment& environment) {
+  return number(environment, "SLURM_JOB_END_TIME");
+}
 
 std::vector<int> available_cores() {
   cpu_set_t set;
@@ -82,6 +85,12 @@ int default_threads(int available, int online, int local_ranks) {
   // A launcher that binds gives each rank cores of its own; without binding all ranks see the whole node and share it.
   const bool bound = available < online;
   return std::max(1, bound ? available : available / std::max(1, local_ranks));
+}
+
+int threads_of_rank(std::int64_t requested, int local_ranks) {
+  if (requested > 0) return static_cast<int>(requested);
+  return default_threads(static_cast<int>(available_cores().size()), static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
+                         local_ranks);
 }
 
 bool prints_to_terminal(const GetEnvironment& environment) {

@@ -31,9 +31,11 @@ std::vector<int> available_cores();
 std::string format_cores(const std::vector<int>& cores);
 /// A rank's share of the cores that it can see when `local_ranks` ranks run on its node: all cores when it is bound to its own.
 int default_threads(int available, int online, int local_ranks);
+/// `requested`, or where it is 0 the default for this process.
+int threads_of_rank(std::int64_t requested, int local_ranks);
 
-/// Whether what this process prints ends up on a terminal. Open MPI gives every rank a pseudo terminal even when mpirun's own output
-/// goes to a file, so under mpirun its end counts.
+/// Whether what this process prints ends up on a terminal. Open MPI gives every rank a pseudo terminal even when mpirun's own
+/// output goes to a file, so under mpirun its end counts.
 bool prints_to_terminal(const GetEnvironment& environment);
 
 /// Whether an NVIDIA device is there, with or without a driver that works.

@@ -1,14 +1,10 @@
 #include <fmt/format.h>
 
-#include <ranges>
-#include <thread>
-
 #include "command/commands.h"
 #include "command/environment.h"
 #include "command/experiment.h"
 #include "command/lost_ranks.h"
-#include "command/run_directory.h"
-#include "minim/launcher/checkpoint.h"
+#include "command/newest_checkpoint.h"
 #include "minim/launcher/trainer.h"
 
 namespace minim::command {
@@ -20,7 +16,8 @@ class PlacedWeights {
   PlacedWeights(Model& model, Backend& backend, DType compute) {
     for (const auto& parameter : model.parameters()) {
       const DType dtype = parameter->keep_fp32 ? DType::fp32 : compute;
-      tensors_.push_back(backend.allocate_tensor(dtype, physical_shape(parameter->shape, parameter->layout), MemoryKind::weights));
+      tensors_.push_back(
+          backend.allocate_tensor(dtype, physical_shape(parameter->shape, parameter->layout), MemoryKind::weights));
       parameter->weight = tensors_.back();
     }
     place_states(model, backend);
@@ -29,20 +26,6 @@ class PlacedWeights {
  private:
   std::vector<Tensor> tensors_;
 };
-
-/// Throws DataError when the run has no sound checkpoint; says of the others on stderr why they are passed over, where asked.
-CheckpointInfo newest_sound(const std::filesystem::path& run, bool report) {
-  const auto checkpoints = list_checkpoints(run);
-  if (checkpoints.empty()) throw DataError(fmt::format("{} has no checkpoint", run.string()));
-  for (const auto& path : std::views::reverse(checkpoints)) {
-    try {
-      return read_checkpoint_info(path);
-    } catch (const DataError& error) {
-      if (report) fmt::print(stderr, "minim: passed over: {}\n", error.what());
-    }
-  }
-  throw DataError(fmt::format("{} has no sound checkpoint among {}", run.string(), checkpoints.size()));
-}
 
 }  // namespace
 
@@ -57,12 +40,10 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
   std::unique_ptr<Dataset> data;
   std::unique_ptr<EvaluationLoader> loader;
   run_guarded(communicator, [&] {
-    info = newest_sound(request.run, rank_0);
+    info = require_checkpoint(request.run, rank_0);
     config = resolve(apply_arguments(apply_toml(RunConfig{}, info.model_configuration, info.directory), request));
     std::string notice;
-    const int cores = static_cast<int>(available_cores().size());
-    const int threads = default_threads(cores, static_cast<int>(std::thread::hardware_concurrency()), mpi.local_size());
-    backend = open_backend(config, config.threads > 0 ? static_cast<int>(config.threads) : threads, notice);
+    backend = open_backend(config, threads_of_rank(config.threads, mpi.local_size()), notice);
     if (rank_0 && !notice.empty()) fmt::print("{}\n", notice);
     data = open_split(config, Split::test);
     network = std::make_unique<Network>(config, data->task());
@@ -75,11 +56,13 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
   });
   const auto stream = backend->make_stream("compute");
   Evaluator evaluator(*backend, communicator, *stream, network->evaluation, parse_precision(config.precision), config.batch);
-  const auto fill = [&](std::int64_t batch, Plan& evaluation) { fill_inputs(evaluation, loader->read(batch), /*attempted_step=*/0); };
+  const auto fill = [&](std::int64_t batch, Plan& evaluation) {
+    fill_inputs(evaluation, loader->read(batch), /*attempted_step=*/0);
+  };
   const EvaluationResult result = ending_on_loss(communicator, [&] { return evaluator.run(loader->batches(), fill); });
   if (rank_0) {
-    fmt::print("{}, {} on {}: test loss {:.4f}, accuracy {:.2f} %, {:.0f} images\n", info.directory.string(), config.model, config.dataset,
-               result.loss, 100 * result.accuracy, result.weight);
+    fmt::print("{}, {} on {}: test loss {:.4f}, accuracy {:.2f} %, {:.0f} images\n", info.directory.string(), config.model,
+               config.dataset, result.loss, 100 * result.accuracy, result.weight);
   }
   return ExitCode::finished;
 }

@@ -35,8 +35,8 @@ Network::Network(const RunConfig& config, const ImageTask& task) {
 std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
   if (config.dataset != "synthetic") {
     if (describes_synthetic_data(config)) {
-      throw InvalidArgument(fmt::format("--image-size, --channels, --classes and --samples describe synthetic data; {} brings its own",
-                                        config.dataset));
+      throw InvalidArgument(fmt::format(
+          "--image-size, --channels, --classes and --samples describe synthetic data; {} brings its own", config.dataset));
     }
     return open_dataset(config.dataset, config.data, split);
   }

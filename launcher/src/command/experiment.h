@@ -33,7 +33,8 @@ std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std:
 /// Copies a batch into a plan's inputs; `attempted_step` for plans that draw random numbers. Throws DataError for a bad batch.
 void fill_inputs(Plan& plan, const Batch& batch, std::int64_t attempted_step);
 
-/// Runs `part`, which may fail on this rank alone; then all ranks learn of it and throw the first failing rank's error. Collective.
+/// Runs `part`, which may fail on this rank alone; then all ranks learn of it and throw the first failing rank's error.
+/// Collective.
 void run_guarded(Communicator& communicator, const std::function<void()>& part);
 
 /// Rank 0's text on all ranks. Collective.

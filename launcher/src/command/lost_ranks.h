@@ -4,8 +4,8 @@
 
 namespace minim::command {
 
-/// Ends this process after a collective has failed: says why, waits so long that the other survivors can say it too, and leaves with
-/// ExitCode::communication. MPI_Finalize would wait for the lost rank, and destructors might.
+/// Ends this process after a collective has failed: says why, waits so long that the other survivors can say it too, and leaves
+/// with ExitCode::communication. MPI_Finalize would wait for the lost rank, and destructors might.
 [[noreturn]] void leave_after_loss(int rank, const std::string& reason);
 
 /// Ends this process after an error that the other ranks know nothing of; tells them.

@@ -9,8 +9,9 @@
 
 namespace minim::command {
 
-/// `metrics.jsonl`: one JSON object per line, each on disk before the next step. Every record has "event" and "step" (attempted steps).
-/// Records depend on the run only, fields that end in "_seconds" or "_per_second" aside: a resumed run leaves the same file.
+/// `metrics.jsonl`: one JSON object per line, each on disk before the next step. Every record has "event" and "step" (attempted
+/// steps). Records depend on the run only, fields that end in "_seconds" or "_per_second" aside: a resumed run leaves the same
+/// file.
 class Metrics {
  public:
   /// Opens the file for appending. Throws DataError that names it.

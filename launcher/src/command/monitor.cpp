@@ -9,7 +9,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string loss_and_accuracy(double loss, double accuracy) { return fmt::format("loss {:.4f}, accuracy {:.2f} %", loss, 100 * accuracy); }
+std::string loss_and_accuracy(double loss, double accuracy) {
+  return fmt::format("loss {:.4f}, accuracy {:.2f} %", loss, 100 * accuracy);
+}
 
 }  // namespace
 
@@ -71,8 +73,8 @@ void Monitor::report_scale(const StepState& state, const std::string& first_bad_
     const std::string tensor = first_bad_tensor.empty() ? "loss" : fmt::format("gradient of \"{}\"", first_bad_tensor);
     metrics_.skip(state, tensor);
     const char* what = state.probe_failed != 0 ? "probe of a doubled loss scale skipped" : "skipped";
-    progress_.message(fmt::format("step {}: {}, {} is not finite at a loss scale of {:g}; now {:g}", state.attempted, what, tensor,
-                                  state.used_loss_scale, state.loss_scale));
+    progress_.message(fmt::format("step {}: {}, {} is not finite at a loss scale of {:g}; now {:g}", state.attempted, what,
+                                  tensor, state.used_loss_scale, state.loss_scale));
   } else if (state.loss_scale > state.used_loss_scale) {
     metrics_.growth(state);
     progress_.message(fmt::format("step {}: loss scale doubled to {:g}", state.attempted, state.loss_scale));
@@ -90,14 +92,18 @@ void Monitor::summary(const StepState& state, const MemoryAccount& memory, int r
   TextTable table;
   table.align_left(1);
   table.rule();
-  table.add({"network", fmt::format("{} on {}, {}, {} rank{}", config_.model, config_.dataset, config_.precision, ranks, ranks > 1 ? "s" : "")});
-  table.add({"steps", fmt::format("{} applied, {} skipped, loss scale {:g}", state.applied, state.attempted - state.applied, state.loss_scale)});
+  table.add({"network", fmt::format("{} on {}, {}, {} rank{}", config_.model, config_.dataset, config_.precision, ranks,
+                                    ranks > 1 ? "s" : "")});
+  table.add({"steps", fmt::format("{} applied, {} skipped, loss scale {:g}", state.applied, state.attempted - state.applied,
+                                  state.loss_scale)});
   if (last_epoch_.weight > 0) {
-    table.add({"training, last epoch", loss_and_accuracy(last_epoch_.loss / last_epoch_.weight, last_epoch_.correct / last_epoch_.weight)});
+    table.add({"training, last epoch",
+               loss_and_accuracy(last_epoch_.loss / last_epoch_.weight, last_epoch_.correct / last_epoch_.weight)});
   }
   if (evaluation_) table.add({"test", loss_and_accuracy(evaluation_->loss, evaluation_->accuracy)});
   if (training_seconds_ > 0) {
-    table.add({"training speed", fmt::format("{:.0f} images/s", static_cast<double>(steps_ * length_.global_batch) / training_seconds_)});
+    table.add({"training speed",
+               fmt::format("{:.0f} images/s", static_cast<double>(steps_ * length_.global_batch) / training_seconds_)});
   }
   table.add({"time", format_duration(elapsed_seconds())});
   table.rule();

@@ -43,9 +43,9 @@ class Monitor {
   Progress progress_;
   RateMeter rate_;
   std::chrono::steady_clock::time_point start_;
-  std::int64_t steps_ = 0, unlogged_steps_ = 0;             ///< of this process; since the last record
+  std::int64_t steps_ = 0, unlogged_steps_ = 0;         ///< of this process; since the last record
   double training_seconds_ = 0, unlogged_seconds_ = 0;  ///< inside those steps
-  Sums epoch_, last_epoch_;        ///< over the applied steps
+  Sums epoch_, last_epoch_;                             ///< over the applied steps
   std::optional<EvaluationResult> evaluation_;
 };
 

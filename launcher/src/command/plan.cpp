@@ -15,7 +15,7 @@ struct StepFigures {
   PlanMemory plan;
   std::int64_t state_bytes = 0;
   std::int64_t total_bytes = 0;
-  double flops = 0;                ///< of all micro-batches
+  double flops = 0;  ///< of all micro-batches
   std::int64_t gradient_message_bytes = 0, weight_message_bytes = 0;
   std::int64_t parameters = 0;
   std::vector<OperationCost> costs;  ///< of one micro-batch
@@ -40,11 +40,13 @@ StepFigures figures_of(RunConfig config, const std::string& precision, int ranks
   Network network(config, image_task(config));
   const auto backend = make_cpu_backend(1);
   const double nominal_weight = static_cast<double>(config.batch * config.accumulate);
-  const auto plan = Plan::compile(network.training, *backend,
-                                  {.precision = parse_precision(precision), .batch = config.batch, .nominal_weight = nominal_weight});
+  const auto plan =
+      Plan::compile(network.training, *backend,
+                    {.precision = parse_precision(precision), .batch = config.batch, .nominal_weight = nominal_weight});
   const auto parameters = parameters_of(network.model);
   const OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
-  const auto evaluation = Plan::compile(network.evaluation, *backend, {.precision = parse_precision(precision), .batch = config.batch});
+  const auto evaluation =
+      Plan::compile(network.evaluation, *backend, {.precision = parse_precision(precision), .batch = config.batch});
   StepFigures figures;
   figures.precision = precision;
   figures.optimizer = optimizer_memory(parameters, ranks, optimizer);
@@ -60,8 +62,8 @@ StepFigures figures_of(RunConfig config, const std::string& precision, int ranks
   figures.weight_message_bytes = config.shard ? figures.gradient_message_bytes : 0;
   const OptimizerMemory& memory = figures.optimizer;
   figures.total_bytes = memory.weights_bytes + memory.master_weights_bytes + memory.moments_bytes + memory.gradients_bytes +
-                        memory.workspace_bytes + figures.plan.activations_bytes + figures.plan.workspace_bytes + figures.plan.input_bytes +
-                        figures.state_bytes;
+                        memory.workspace_bytes + figures.plan.activations_bytes + figures.plan.workspace_bytes +
+                        figures.plan.input_bytes + figures.state_bytes;
   return figures;
 }
 
@@ -69,7 +71,8 @@ StepFigures figures_of(RunConfig config, const std::string& precision, int ranks
 double sent_bytes(const StepFigures& figures, const RunConfig& config, int ranks) {
   const double share = static_cast<double>(ranks - 1) / ranks;
   const double passes = config.grad_sync == "all-reduce" ? 2 : 1;
-  return share * (passes * static_cast<double>(figures.gradient_message_bytes) + static_cast<double>(figures.weight_message_bytes));
+  return share *
+         (passes * static_cast<double>(figures.gradient_message_bytes) + static_cast<double>(figures.weight_message_bytes));
 }
 
 void print_table(const std::vector<StepFigures>& columns, const RunConfig& config, int ranks) {
@@ -110,10 +113,11 @@ void print_operations(const StepFigures& figures) {
 }
 
 void print_fallbacks(const StepFigures& figures) {
-  const auto slow = std::count_if(figures.costs.begin(), figures.costs.end(), [](const auto& cost) { return cost.kernel_set == "reference"; });
+  const auto slow =
+      std::count_if(figures.costs.begin(), figures.costs.end(), [](const auto& cost) { return cost.kernel_set == "reference"; });
   if (slow == 0) return;
-  fmt::print("{}: {} of {} kernels have no fast form and fall back to reference loops (--operations lists them)\n", figures.precision, slow,
-             figures.costs.size());
+  fmt::print("{}: {} of {} kernels have no fast form and fall back to reference loops (--operations lists them)\n",
+             figures.precision, slow, figures.costs.size());
 }
 
 }  // namespace
@@ -121,7 +125,8 @@ void print_fallbacks(const StepFigures& figures) {
 ExitCode plan(const Request& request) {
   RunConfig config = resolve(request.config);
   std::vector<StepFigures> columns = {figures_of(config, "fp32", request.ranks), figures_of(config, "mixed", request.ranks)};
-  if (config.precision != "fp32" && config.precision != "mixed") columns.push_back(figures_of(config, config.precision, request.ranks));
+  if (config.precision != "fp32" && config.precision != "mixed")
+    columns.push_back(figures_of(config, config.precision, request.ranks));
   const ImageTask task = image_task(config);
   fmt::print("{}: {} parameters, {} x {} x {} pixels, {} classes, {} samples per rank and step, {} rank{}\n\n", config.model,
              columns.front().parameters, task.height, task.width, task.channels, task.classes, config.batch * config.accumulate,

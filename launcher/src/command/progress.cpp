@@ -1,7 +1,7 @@
 #include "command/progress.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -30,16 +30,18 @@ int terminal_columns(std::FILE* stream) {
 }
 
 std::string figures(const ProgressState& state) {
-  std::string text = state.epochs > 0 ? fmt::format("epoch {}/{}  ", state.epoch, state.epochs) : fmt::format("epoch {}  ", state.epoch);
+  std::string text =
+      state.epochs > 0 ? fmt::format("epoch {}/{}  ", state.epoch, state.epochs) : fmt::format("epoch {}  ", state.epoch);
   text += fmt::format("step {}/{}  loss {:.4f}  accuracy {:.1f}%  {:.0f} images/s  scale {:g}  skipped {}  left {}", state.step,
-                      state.total_steps, state.loss, 100 * state.accuracy, state.images_per_second, state.loss_scale, state.skipped,
-                      format_duration(state.seconds_left));
+                      state.total_steps, state.loss, 100 * state.accuracy, state.images_per_second, state.loss_scale,
+                      state.skipped, format_duration(state.seconds_left));
   return text;
 }
 
 std::string short_figures(const ProgressState& state) {
-  return fmt::format("{}/{} loss {:.4f} acc {:.1f}% {:.0f} img/s S {:g} skip {} left {}", state.step, state.total_steps, state.loss,
-                     100 * state.accuracy, state.images_per_second, state.loss_scale, state.skipped, format_duration(state.seconds_left));
+  return fmt::format("{}/{} loss {:.4f} acc {:.1f}% {:.0f} img/s S {:g} skip {} left {}", state.step, state.total_steps,
+                     state.loss, 100 * state.accuracy, state.images_per_second, state.loss_scale, state.skipped,
+                     format_duration(state.seconds_left));
 }
 
 }  // namespace

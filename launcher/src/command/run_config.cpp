@@ -26,7 +26,8 @@ void require_at_least(const char* option, T value, T least) {
 }
 
 void require_fraction(const char* option, double value) {
-  if (!(value >= 0 && value < 1)) throw InvalidArgument(fmt::format("--{} is {}, it must be at least 0 and below 1", option, value));
+  if (!(value >= 0 && value < 1))
+    throw InvalidArgument(fmt::format("--{} is {}, it must be at least 0 and below 1", option, value));
 }
 
 double parse_number(std::string_view option, std::string_view text) {
@@ -119,7 +120,8 @@ RunConfig resolve(RunConfig config) {
   check_manner(config);
   if (config.loss_scale == "auto") config.loss_scale = gradients_are_fp16(config) ? "dynamic" : "off";
   if (config.loss_scale == "dynamic" && !gradients_are_fp16(config)) {
-    throw InvalidArgument(fmt::format("--loss-scale dynamic is for FP16 gradients; with --precision {} use off or a constant", config.precision));
+    throw InvalidArgument(
+        fmt::format("--loss-scale dynamic is for FP16 gradients; with --precision {} use off or a constant", config.precision));
   }
   if (config.lr == 0) config.lr = config.optimizer == "adam" ? 0.001 : 0.02;
   validate(loss_scale_config(config));
@@ -155,11 +157,11 @@ std::string resume_conflict(const RunConfig& before, const RunConfig& now, bool 
     if (free) continue;
     if (difference.effect == Effect::length) {
       if (now.schedule == "constant") continue;
-      return fmt::format("--{} {} differs from the run's {}, and its {} schedule depends on it: resume without it", difference.option,
-                         difference.now, difference.before, now.schedule);
+      return fmt::format("--{} {} differs from the run's {}, and its {} schedule depends on it: resume without it",
+                         difference.option, difference.now, difference.before, now.schedule);
     }
-    return fmt::format("--{} {} differs from the run's {}: resume without it, or start another run with --config", difference.option,
-                       difference.now, difference.before);
+    return fmt::format("--{} {} differs from the run's {}: resume without it, or start another run with --config",
+                       difference.option, difference.now, difference.before);
   }
   return {};
 }
@@ -181,10 +183,13 @@ LossScaleConfig loss_scale_config(const RunConfig& config) {
 
 OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_steps) {
   OptimizerConfig result;
-  if (config.optimizer == "adam") result.rule = AdamRule{};
-  else result.rule = SgdRule{.momentum = config.momentum};
+  if (config.optimizer == "adam")
+    result.rule = AdamRule{};
+  else
+    result.rule = SgdRule{.momentum = config.momentum};
   result.loss_scale = loss_scale_config(config);
-  result.schedule = {.kind = parse_schedule(config.schedule), .base = config.lr, .warmup_steps = config.warmup, .total_steps = total_steps};
+  result.schedule = {
+      .kind = parse_schedule(config.schedule), .base = config.lr, .warmup_steps = config.warmup, .total_steps = total_steps};
   result.schedule.gamma = config.gamma;
   for (const double fraction : parse_milestones(config.milestones)) {
     result.schedule.milestones.push_back(std::llround(fraction * static_cast<double>(total_steps)));

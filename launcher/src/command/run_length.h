@@ -4,14 +4,14 @@
 
 namespace minim::command {
 
-/// Where a run stands and ends, in steps and in positions of the endless stream of samples. Epochs are counted by position, so that
-/// they mean the same after a resume with another number of ranks.
+/// Where a run stands and ends, in steps and in positions of the endless stream of samples. Epochs are counted by position, so
+/// that they mean the same after a resume with another number of ranks.
 struct RunLength {
   std::int64_t dataset_size = 1;
-  std::int64_t global_batch = 1;    ///< samples per step over all ranks and micro-batches
+  std::int64_t global_batch = 1;  ///< samples per step over all ranks and micro-batches
   std::int64_t epochs = 1;
-  std::int64_t steps = 0;           ///< not 0: the run has so many steps, whatever `epochs` says
-  std::int64_t start_step = 0;      ///< attempted steps and position that this process starts from
+  std::int64_t steps = 0;       ///< not 0: the run has so many steps, whatever `epochs` says
+  std::int64_t start_step = 0;  ///< attempted steps and position that this process starts from
   std::int64_t start_position = 0;
 
   /// Attempted steps of the whole run; the last batch may reach beyond the last epoch.

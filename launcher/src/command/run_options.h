@@ -34,8 +34,8 @@ inline constexpr const char* kOutput = "Results and progress";
 inline constexpr const char* kHidden = "";
 }  // namespace groups
 
-/// Calls `visit(OptionInfo, member)` for every option, in the order of the help. The one table of options, which the command line,
-/// the configuration file and the rules for resuming read.
+/// Calls `visit(OptionInfo, member)` for every option, in the order of the help. The one table of options, which the command
+/// line, the configuration file and the rules for resuming read.
 template <class Config, class Visitor>
 void visit_options(Config& c, Visitor&& visit) {
   using namespace groups;
@@ -48,7 +48,8 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"image-size", kNetwork, "Height and width of synthetic images [default: 28]"}, c.image_size);
   visit(OptionInfo{"channels", kNetwork, "Channels of synthetic images [default: 1, above 28 pixels 3]"}, c.channels);
   visit(OptionInfo{"classes", kNetwork, "Classes of synthetic images [default: 10]"}, c.classes);
-  visit(OptionInfo{"samples", kNetwork, "Number of synthetic training images [default: 4096]; a quarter as many for testing"}, c.samples);
+  visit(OptionInfo{"samples", kNetwork, "Number of synthetic training images [default: 4096]; a quarter as many for testing"},
+        c.samples);
   visit(OptionInfo{"seed", kNetwork, "Seed of weights, order of samples and dropout"}, c.seed);
 
   visit(OptionInfo{"batch", kLength, "Samples per rank and micro-batch", batch}, c.batch);
@@ -56,12 +57,16 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"epochs", kLength, "Passes over the training data", length}, c.epochs);
   visit(OptionInfo{"steps", kLength, "Steps of the run, instead of --epochs", length}, c.steps);
 
-  visit(OptionInfo{"precision", kPrecision, "fp16 is mixed without FP32 master weights", numbers, {"fp32", "mixed", "fp16", "bf16"}},
-        c.precision);
-  visit(OptionInfo{"loss-scale", kPrecision, "dynamic, off, or a power of two [default: dynamic where gradients are FP16, else off]"},
+  visit(
+      OptionInfo{
+          "precision", kPrecision, "fp16 is mixed without FP32 master weights", numbers, {"fp32", "mixed", "fp16", "bf16"}},
+      c.precision);
+  visit(OptionInfo{"loss-scale", kPrecision,
+                   "dynamic, off, or a power of two [default: dynamic where gradients are FP16, else off]"},
         c.loss_scale);
   visit(OptionInfo{"loss-scale-initial", kPrecision, "First dynamic scale, a power of two"}, c.loss_scale_initial);
-  visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"}, c.loss_scale_interval);
+  visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"},
+        c.loss_scale_interval);
 
   visit(OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam"}}, c.optimizer);
   visit(OptionInfo{"lr", kOptimizer, "Learning rate of the global batch [default: sgd 0.02, adam 0.001]"}, c.lr);
@@ -69,7 +74,8 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"weight-decay", kOptimizer, "Weight decay, of all but normalisation and bias"}, c.weight_decay);
   visit(OptionInfo{"schedule", kOptimizer, "Learning rate over the run", numbers, {"constant", "step", "cosine"}}, c.schedule);
   visit(OptionInfo{"warmup", kOptimizer, "Steps over which the rate rises to --lr"}, c.warmup);
-  visit(OptionInfo{"milestones", kOptimizer, "Fractions of the run at which --schedule step multiplies the rate by --gamma"}, c.milestones);
+  visit(OptionInfo{"milestones", kOptimizer, "Fractions of the run at which --schedule step multiplies the rate by --gamma"},
+        c.milestones);
   visit(OptionInfo{"gamma", kOptimizer, "Factor at each milestone"}, c.gamma);
   visit(OptionInfo{"clip", kOptimizer, "Largest norm of the global gradient; 0: no clipping"}, c.clip);
 
@@ -85,10 +91,13 @@ void visit_options(Config& c, Visitor&& visit) {
 
   visit(OptionInfo{"output", kOutput, "Directory of the results [default: runs/MODEL-DATASET-TIME]", place}, c.output);
   visit(OptionInfo{"eval-every", kOutput, "Evaluate after every so many epochs; 0: at the end only", manner}, c.eval_every);
-  visit(OptionInfo{"checkpoint-every", kOutput, "Save after every so many steps; 0: after every epoch", manner}, c.checkpoint_every);
+  visit(OptionInfo{"checkpoint-every", kOutput, "Save after every so many steps; 0: after every epoch", manner},
+        c.checkpoint_every);
   visit(OptionInfo{"keep", kOutput, "Checkpoints that are kept", manner}, c.keep);
-  visit(OptionInfo{"log-every", kOutput, "Steps between records in metrics.jsonl and lines of plain output", manner}, c.log_every);
-  visit(OptionInfo{"save-before", kOutput, "Save and leave so many seconds before a Slurm allocation ends", manner}, c.save_before);
+  visit(OptionInfo{"log-every", kOutput, "Steps between records in metrics.jsonl and lines of plain output", manner},
+        c.log_every);
+  visit(OptionInfo{"save-before", kOutput, "Save and leave so many seconds before a Slurm allocation ends", manner},
+        c.save_before);
   visit(OptionInfo{"progress", kOutput, "Display", manner, {"auto", "bar", "plain", "none"}}, c.progress);
 }
 

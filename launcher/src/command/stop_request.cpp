@@ -1,11 +1,13 @@
 #include "command/stop_request.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace minim::command {
 namespace {
 
-volatile std::sig_atomic_t received_signal = 0;
+std::atomic<int> received_signal = 0;
+static_assert(std::atomic<int>::is_always_lock_free);  // or a handler could not use it
 
 extern "C" void note_signal(int signal) { received_signal = signal; }
 
@@ -22,7 +24,8 @@ void install_stop_signals() {
 
 StopRequest::StopRequest(std::optional<std::int64_t> allocation_end, double margin_seconds) {
   if (!allocation_end) return;
-  const auto margin = std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(margin_seconds));
+  const auto margin =
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(margin_seconds));
   stop_at_ = std::chrono::system_clock::time_point(std::chrono::seconds(*allocation_end)) - margin;
 }
 

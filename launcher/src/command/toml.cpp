@@ -81,8 +81,10 @@ class LineParser {
       if (!joined.empty()) joined += ',';
       joined += scalar();
       skip_space();
-      if (peek() == ',') ++position_;
-      else if (peek() != ']') fail("',' or ']' was expected in the array");
+      if (peek() == ',')
+        ++position_;
+      else if (peek() != ']')
+        fail("',' or ']' was expected in the array");
     }
     ++position_;
     return joined;

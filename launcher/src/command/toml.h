@@ -13,9 +13,9 @@ struct TomlEntry {
   int line = 0;
 };
 
-/// Reads the part of TOML that options need: `key = value` lines, comments, strings, numbers, booleans, arrays of those on one line.
-/// (CLI11's own reader cuts quoted values at '#', knows no escapes and loses line numbers.)
-/// Throws DataError as `file:line: what is wrong`.
+/// Reads the part of TOML that options need: `key = value` lines, comments, strings, numbers, booleans, arrays of those on one
+/// line. (CLI11's own reader cuts quoted values at '#', knows no escapes and loses line numbers.) Throws DataError as `file:line:
+/// what is wrong`.
 std::vector<TomlEntry> parse_toml(std::string_view text, const std::filesystem::path& file);
 
 /// Parses a file. Throws DataError that names it when it cannot be read.

@@ -1,26 +1,19 @@
 #include <fmt/format.h>
 
-#include <ranges>
-#include <thread>
-
 #include "command/commands.h"
 #include "command/environment.h"
+#include "command/newest_checkpoint.h"
 #include "command/training_run.h"
 
 namespace minim::command {
 namespace {
 
-/// What rank 0 finds in the run's directory.
+/// What rank 0 finds in the run's directory. What is passed over here is passed over again, and reported, when it is loaded.
 RunStart find_start(const RunDirectory& directory) {
-  for (const auto& path : std::views::reverse(list_checkpoints(directory.path()))) {
-    try {
-      const CheckpointInfo info = read_checkpoint_info(path);
-      return {.resumed = true, .step = info.step, .position = info.data_position, .world_size = info.world_size};
-    } catch (const DataError&) {
-      // Loading passes it over as well, and says so. Where none is sound, loading fails.
-    }
-  }
-  return {.resumed = !list_checkpoints(directory.path()).empty()};
+  std::vector<std::string> refused;
+  const auto info = newest_checkpoint(directory.path(), refused);
+  if (!info) return {};
+  return {.resumed = true, .step = info->step, .position = info->data_position, .world_size = info->world_size};
 }
 
 RunStart agreed_start(Communicator& communicator, const RunDirectory& directory) {
@@ -39,6 +32,7 @@ void resume_run(const Request& request, Communicator& communicator, RunSettings&
   std::string toml;
   run_guarded(communicator, [&] {
     if (request.config.output.empty()) throw InvalidArgument("--resume wants the run's directory as --output");
+    if (!request.config_file.empty()) throw InvalidArgument("--resume takes the run's own configuration, not --config");
     if (communicator.rank() != 0) return;
     settings.directory.require_run();
     toml = settings.directory.read_config();
@@ -78,12 +72,6 @@ ProgressStyle progress_style(const RunConfig& config) {
   return prints_to_terminal(process_environment) ? ProgressStyle::bar : ProgressStyle::plain;
 }
 
-int threads_of_rank(const RunConfig& config, const MpiSession& mpi) {
-  if (config.threads > 0) return static_cast<int>(config.threads);
-  return default_threads(static_cast<int>(available_cores().size()), static_cast<int>(std::thread::hardware_concurrency()),
-                         mpi.local_size());
-}
-
 }  // namespace
 
 ExitCode train(const Request& request, MpiSession& mpi) {
@@ -91,13 +79,15 @@ ExitCode train(const Request& request, MpiSession& mpi) {
   if (!lonely.empty()) throw InvalidArgument(lonely);
   Communicator* communicator = &mpi.open(request.config.deadline, static_cast<int>(request.config.ranks_per_node));
   RunSettings settings{.config = {}, .directory = RunDirectory(request.config.output)};
-  if (request.resume) resume_run(request, *communicator, settings);
-  else start_run(request, *communicator, settings);
+  if (request.resume)
+    resume_run(request, *communicator, settings);
+  else
+    start_run(request, *communicator, settings);
   const RunConfig& config = settings.config;
   if (config.deadline != request.config.deadline || config.ranks_per_node != request.config.ranks_per_node) {
     communicator = &mpi.open(config.deadline, static_cast<int>(config.ranks_per_node));
   }
-  settings.threads = threads_of_rank(config, mpi);
+  settings.threads = threads_of_rank(config.threads, mpi.local_size());
   settings.style = progress_style(config);
   const StopRequest stop(allocation_end(process_environment), config.save_before);
   TrainingRun run(std::move(settings), *communicator);

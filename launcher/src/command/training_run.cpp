@@ -46,7 +46,8 @@ void TrainingRun::make_trainer() {
                                  .micro_batches = static_cast<int>(config.accumulate),
                                  .seed = config.seed,
                                  .configuration_hash = configuration_hash(config)};
-  trainer_ = std::make_unique<Trainer>(*backend_, communicator_, network_->model, std::vector<PhaseConfig>{std::move(phase)}, options);
+  trainer_ =
+      std::make_unique<Trainer>(*backend_, communicator_, network_->model, std::vector<PhaseConfig>{std::move(phase)}, options);
   evaluator_ = std::make_unique<Evaluator>(*trainer_, network_->evaluation, config.batch);
 }
 
@@ -156,8 +157,8 @@ ExitCode TrainingRun::leave(const StopRequest& stop) {
   std::string reason = stop.reason();
   if (reason.empty()) reason = "a request to another rank";
   on_rank_0([&] {
-    monitor_->message(fmt::format("stopped by {} after step {} and saved; continue with: minim train --resume --output {}", reason,
-                                  trainer_->attempted(), settings_.directory.path().string()));
+    monitor_->message(fmt::format("stopped by {} after step {} and saved; continue with: minim train --resume --output {}",
+                                  reason, trainer_->attempted(), settings_.directory.path().string()));
   });
   return ExitCode::preempted;
 }
