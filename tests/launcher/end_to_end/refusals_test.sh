@@ -69,6 +69,11 @@ contains one.log "minim: rank 1: /nonexistent"
 expect 2 other.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output other : -np 1 "$minim" train --data sound --output other --lr 0.5
 contains other.log "another configuration"
 
+# Training that cannot go on.
+expect 3 numeric.log ranks 2 train --dataset synthetic --batch 16 --steps 100 --lr 1e6 --schedule constant --loss-scale off --progress none --output numeric
+contains numeric.log "grown beyond what fp16 can hold"
+[ "$(grep -c '^minim: ' numeric.log)" -eq 1 ] || fail "not exactly one sentence"
+
 # Processes that do not know of each other.
 export SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0
 expect 2 lonely.log "$minim" train --data sound
