@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "minim/runtime/half.h"
 
@@ -36,6 +37,13 @@ HWY_API VFloats opaque(VFloats v) {
   asm("" : "+v"(v.raw));
 #endif
   return v;
+}
+
+/// Fetches what lies `distance_bytes` behind `p`, in the array or beyond: the address is made as an integer, since a pointer
+/// there would be undefined.
+template <class T>
+HWY_API void prefetch(const T* p, std::uintptr_t distance_bytes) {
+  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(p) + distance_bytes));
 }
 
 // Conversion of registers. F16C rounds and keeps NaN payloads exactly as half.h does; Highway's own emulation where F16C is

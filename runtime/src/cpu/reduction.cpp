@@ -2,7 +2,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/reduction.cpp"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -14,7 +13,7 @@ namespace minim::cpu::HWY_NAMESPACE {
 namespace {
 
 /// How far ahead of the sums the sources are fetched: pages of several ranks come in turn, which the hardware follows late.
-constexpr std::int64_t kPrefetchBytes = 2048;
+constexpr std::uintptr_t kPrefetchBytes = 2048;
 constexpr std::int64_t kCacheLineBytes = 64;
 
 /// The sources as `T`. With a `kCount` the compiler knows their number and keeps their addresses in registers.
@@ -46,15 +45,6 @@ HWY_API VFloats sum_at(Lanes lanes, const Sources<T, kCount>& sources, std::int6
   return sum;
 }
 
-template <class T, int kCount>
-HWY_API void prefetch(const Sources<T, kCount>& sources, std::int64_t i) {
-  for (std::int64_t s = 0; s < sources.count(); ++s) {
-    // Beyond the end is harmless to the hardware, not to the language: the address is made as an integer.
-    const auto address = reinterpret_cast<std::uintptr_t>(sources[s]) + static_cast<std::uintptr_t>(i) * sizeof(T);
-    hwy::Prefetch(reinterpret_cast<const T*>(address + kPrefetchBytes));
-  }
-}
-
 /// Calls `emit(lanes, sum, i)` for the sums over [begin, end), a cache line of sources at a time.
 template <class T, int kCount, class Emit>
 HWY_API void for_sums(const Sources<T, kCount>& sources, std::int64_t begin, std::int64_t end, const Emit& emit) {
@@ -62,7 +52,7 @@ HWY_API void for_sums(const Sources<T, kCount>& sources, std::int64_t begin, std
   constexpr std::int64_t kStep = kLine > kLanes ? kLine : kLanes;
   std::int64_t i = begin;
   for (; i + kStep <= end; i += kStep) {
-    prefetch(sources, i);
+    for (std::int64_t s = 0; s < sources.count(); ++s) prefetch(sources[s] + i, kPrefetchBytes);
     for (std::int64_t k = i; k < i + kStep; k += kLanes) emit(AllLanes{}, sum_at(AllLanes{}, sources, k), k);
   }
   for_lanes(i, end, [&](auto lanes, std::int64_t k) { emit(lanes, sum_at(lanes, sources, k), k); });
