@@ -1,0 +1,26 @@
+# Exported weights are read by another implementation of the format: bash export_test.sh MINIM MPIEXEC PYTHON.
+. "$(dirname "$0")/harness.sh"
+python=$3
+reader=$(dirname "$0")/../read_safetensors.py
+
+expect 0 train.log ranks 2 train --model resnet-18 --width 4 --dataset synthetic --samples 64 --batch 8 --steps 3 --output run
+for dtype in fp16 fp32; do
+  expect 0 "$dtype.log" "$minim" export run "$dtype.safetensors" --dtype "$dtype"
+  expect 0 "$dtype.json" "$python" "$reader" "$dtype.safetensors"
+done
+
+"$python" - fp16.safetensors fp32.safetensors <<'PYTHON' || fail "the exported files are not what they should be"
+import sys
+import numpy
+from safetensors.numpy import load_file
+
+half, single = (load_file(path) for path in sys.argv[1:])
+assert half.keys() == single.keys() and len(half) > 60, sorted(half)
+convolution = next(name for name in single if name.endswith("conv1.weight"))
+assert single[convolution].shape == (4, 1, 3, 3), (convolution, single[convolution].shape)  # [O, C, KH, KW]
+for name, values in single.items():
+    assert values.dtype == numpy.float32 and half[name].dtype == numpy.float16, name
+    assert numpy.isfinite(values).all(), name
+    assert numpy.array_equal(half[name], values.astype(numpy.float16)), f"{name}: not rounded to nearest even"
+assert any(numpy.ptp(values) > 0 for values in single.values())
+PYTHON
