@@ -109,7 +109,7 @@ void ShardedOptimizer::Impl::issue_gathers(Stream& compute) {
   const Event before = compute.record();
   for (BucketState& bucket : buckets) {
     bucket.gather = communicator.all_gather(bucket.bucket->weights(),
-                                            {.label = fmt::format("all-gather of \"{}\"", bucket.bucket->name), .after = before});
+                                            {.label = bucket.bucket->name, .after = before});
     works.push_back(bucket.gather);
   }
 }
@@ -139,8 +139,7 @@ void ShardedOptimizer::Impl::issue_reductions() {
 void ShardedOptimizer::Impl::issue_reduction(BucketState& bucket) {
   const TensorView gradients = bucket.bucket->gradients();
   const ReduceOptions reduce{.scale_exponent = -bucket.share.wire_exponent};
-  CollectiveOptions options{.label = fmt::format("{} of \"{}\"", name(config.grad_sync), bucket.bucket->name),
-                            .after = bucket.gradients_complete};
+  CollectiveOptions options{.label = bucket.bucket->name, .after = bucket.gradients_complete};
   if (bucket.share.has_sums) {
     bucket.reduction = communicator.reduce_scatter_fp32(gradients, bucket.sums, std::move(options));
   } else if (config.grad_sync == GradSync::all_reduce) {
