@@ -98,9 +98,12 @@ TEST_F(GraphTest, AMismatchWithTheModelNamesBothShapesAndChangesNothing) {
   const Value x = other.input("images", ElementType::activation, Shape{kN, 8, 8, 5});
   EXPECT_EQ(message([&] { other.conv2d("res4a_2b", x, 4, {}); }),
             "conv2d \"res4a_2b\": input has 5 channels, the weight wants 3");
+  graph.linear("fc", graph.flatten("flat", graph.nodes().front().outputs.front()), 2);
+  EXPECT_EQ(message([&] { other.linear("fc", other.input("features", ElementType::activation, Shape{kN, 7}), 2); }),
+            "linear \"fc\": input [N, 7] has 7 features, the weight [2, 256] wants 256");
   EXPECT_EQ(message([&] { other.batch_norm("bn", other.input("scalar", ElementType::activation, Shape{})); }),
             "batch_norm \"bn\": input has shape [], wanted [N, ..., C]");
-  EXPECT_EQ(model.parameters().size(), 1U);
+  EXPECT_EQ(model.parameters().size(), 3U);
   EXPECT_TRUE(other.nodes().empty());
 }
 

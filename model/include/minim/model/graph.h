@@ -72,7 +72,8 @@ class Graph {
   Value sum(const std::string& name, std::vector<Value> inputs);
   Value concat(const std::string& name, std::vector<Value> inputs);
   Value flatten(const std::string& name, Value x);
-  /// In evaluation the identity. Training graphs with dropout have the inputs "attempted_step" ([1], int64) and "sample_ids" ([N], int64).
+  /// In evaluation the identity. Training graphs with dropout have the int64 inputs "attempted_step" ([1]) and
+  /// "sample_ids" ([N]).
   Value dropout(const std::string& name, Value x, double rate);
   /// Adds the loss whose gradient starts backward. `sample_weights`: [N], fp32.
   LossValues softmax_cross_entropy(const std::string& name, Value logits, Value labels, LossOptions options = {},

@@ -9,7 +9,8 @@
 
 namespace minim {
 
-/// The parameters and states of a network. Training, evaluation and decoding graphs are built over one model and share them by name.
+/// The parameters and states of a network. Training, evaluation and decoding graphs are built over one model and share them by
+/// name.
 class Model {
  public:
   Model() = default;

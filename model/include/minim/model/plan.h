@@ -51,8 +51,8 @@ struct OperationCost {
 /// `compile` needs no memory, so that a plan's figures are known before a run; `bind` places it. A step allocates nothing.
 class Plan {
  public:
-  /// Throws InvalidArgument when an operation breaks its contract or a training graph has no loss. `graph` and `backend` must outlive
-  /// the plan.
+  /// Throws InvalidArgument when an operation breaks its contract or a training graph has no loss. `graph` and `backend` must
+  /// outlive the plan.
   static std::unique_ptr<Plan> compile(const Graph& graph, Backend& backend, const CompileOptions& options);
   ~Plan();
 
@@ -61,8 +61,8 @@ class Plan {
   const CompileOptions& options() const;
 
   /// Allocates the arena and prepares all kernels. Every parameter must have its weight, and its gradient where it is trained.
-  /// `loss_scale`: [1], fp32, read by the losses; training plans only. `arena_owner`: a bound plan that never runs at the same time
-  /// and whose arena is shared when it is large enough.
+  /// `loss_scale`: [1], fp32, read by the losses; training plans only. `arena_owner`: a bound plan that never runs at the same
+  /// time and whose arena and workspace are shared where they are large enough.
   void bind(ConstTensorView loss_scale, const Plan* arena_owner = nullptr);
 
   /// Memory of a named input or output; keeps its address. Throws InvalidArgument for an unknown name.
