@@ -11,7 +11,7 @@
 namespace minim::detail {
 
 /// Messages of at most so many bytes per rank are exchanged through slots with a single synchronisation.
-inline constexpr std::int64_t kSlotBytes = 16 << 10;
+inline constexpr std::int64_t kSlotBytes = 4 << 10;
 /// Larger messages from ordinary memory go through a staging area of each rank in pieces of at most so many bytes.
 inline constexpr std::int64_t kStagingBytes = 2 << 20;
 

@@ -12,8 +12,8 @@
 namespace minim::test {
 namespace {
 
-/// Small; odd; on both sides of what fits a slot (16 KiB); several pieces of staging (2 MiB) with a rest.
-constexpr std::int64_t kCounts[] = {0, 1, 7, 1000, 8192, 8193, 1'200'007};
+/// Small; odd; on both sides of what fits a slot (4 KiB of fp16); one piece; several pieces of staging (2 MiB) with a rest.
+constexpr std::int64_t kCounts[] = {0, 1, 7, 1000, 2048, 2049, 10'007, 1'200'007};
 /// The same, per rank, for collectives over equal slices.
 std::vector<std::int64_t> slice_counts(int ranks) { return {0, 1, 7, 1031, 1'200'007 / ranks}; }
 
@@ -22,11 +22,10 @@ void expect_sums(Rank& rank, const NodeOf& node_of, std::int64_t count, int scal
   Values<T> data(*rank, count, place);
   fill(data, rank->rank());
   rank->all_reduce(data.view(), {.scale_exponent = scale_exponent}, {.label = "sums", .after = {}}).wait();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const T wanted = expected_sum<T>(rank->size(), node_of, i, scale_exponent);
-    ASSERT_TRUE(same_number(data[i], wanted)) << "element " << i << " of " << count << " on rank " << rank->rank() << ": "
-                                              << to_float(data[i]) << " instead of " << to_float(wanted);
-  }
+  const auto is_right = [&](std::int64_t i) {
+    return same_number(data[i], expected_sum<T>(rank->size(), node_of, i, scale_exponent));
+  };
+  ASSERT_EQ(first_wrong(count, is_right), kNone) << "of " << count << " on rank " << rank->rank();
 }
 
 TEST_P(Conformance, KnowsItsRanksAndNodes) {
@@ -43,7 +42,7 @@ TEST_P(Conformance, AllReduceRoundsTheSumOncePerLevel) {
     for (const Place place : kPlaces) {
       for (const std::int64_t count : kCounts) {
         expect_sums<Half>(rank, node, count, 0, place);
-        if (count > 10'000) continue;  // the path is the same for all types: one of them will do for large counts
+        if (count > 10'007) continue;  // the path is the same for all types: one of them will do for large counts
         expect_sums<BFloat16>(rank, node, count, 0, place);
         expect_sums<float>(rank, node, count, 0, place);
       }
@@ -141,14 +140,16 @@ TEST_P(Conformance, Fp32ReduceScatterNeitherRoundsNorTouchesTheData) {
         Values<float> sums(*rank, slice, Place::ordinary);
         fill(data, rank->rank());
         rank->reduce_scatter_fp32(data.view(), sums.view(), {}).wait();
-        for (std::int64_t i = 0; i < slice; ++i) {
+        const auto sum_is_right = [&](std::int64_t i) {
           double wanted = 0;
           for (int r = 0; r < size(); ++r) wanted += exact_value<Half>(r, rank->rank() * slice + i);
-          ASSERT_EQ(sums[i], static_cast<float>(wanted)) << "element " << i << " of " << slice;
-        }
-        for (std::int64_t i = 0; i < data.elements(); ++i) {
-          ASSERT_EQ(data[i], to_half(static_cast<float>(exact_value<Half>(rank->rank(), i))));
-        }
+          return sums[i] == static_cast<float>(wanted);
+        };
+        const auto is_untouched = [&](std::int64_t i) {
+          return data[i] == to_half(static_cast<float>(exact_value<Half>(rank->rank(), i)));
+        };
+        ASSERT_EQ(first_wrong(slice, sum_is_right), kNone) << "of " << slice;
+        ASSERT_EQ(first_wrong(data.elements(), is_untouched), kNone) << "of " << data.elements();
       }
     }
   });
@@ -160,7 +161,8 @@ void expect_gathered(Rank& rank, std::int64_t slice, Place place) {
   for (std::int64_t i = 0; i < slice; ++i) data[rank->rank() * slice + i] = static_cast<T>(rank->rank() * 31 + i);
   rank->all_gather(data.view(), {}).wait();
   for (int r = 0; r < rank->size(); ++r) {
-    for (std::int64_t i = 0; i < slice; ++i) ASSERT_EQ(data[r * slice + i], static_cast<T>(r * 31 + i)) << r << " " << i;
+    const auto is_right = [&](std::int64_t i) { return data[r * slice + i] == static_cast<T>(r * 31 + i); };
+    ASSERT_EQ(first_wrong(slice, is_right), kNone) << "of " << slice << " from rank " << r;
   }
 }
 
@@ -189,7 +191,8 @@ TEST_P(Conformance, AllToAllTransposesParts) {
         }
         rank->all_to_all(send.view(), receive.view(), {}).wait();
         for (int from = 0; from < size(); ++from) {
-          for (std::int64_t i = 0; i < part; ++i) ASSERT_EQ(receive[from * part + i], value(from, rank->rank(), i));
+          const auto is_right = [&](std::int64_t i) { return receive[from * part + i] == value(from, rank->rank(), i); };
+          ASSERT_EQ(first_wrong(part, is_right), kNone) << "of " << part << " from rank " << from;
         }
       }
     }
@@ -199,12 +202,13 @@ TEST_P(Conformance, AllToAllTransposesParts) {
 TEST_P(Conformance, BroadcastCopiesFromAnyRoot) {
   on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
-      for (const std::int64_t count : {0, 1, 2047, 2049, 300'001}) {
+      for (const std::int64_t count : {0, 1, 512, 513, 300'001}) {
         for (const int root : {0, size() / 2, size() - 1}) {
           Values<double> data(*rank, count, place);
           for (std::int64_t i = 0; i < count; ++i) data[i] = rank->rank() * 1e7 + static_cast<double>(i);
           rank->broadcast(data.view(), root, {}).wait();
-          for (std::int64_t i = 0; i < count; ++i) ASSERT_EQ(data[i], root * 1e7 + static_cast<double>(i));
+          ASSERT_EQ(first_wrong(count, [&](std::int64_t i) { return data[i] == root * 1e7 + static_cast<double>(i); }), kNone)
+              << "of " << count << " from rank " << root;
         }
       }
     }

@@ -104,6 +104,7 @@ TEST_P(ConformanceUnderFailure, TheDeadlineNamesTheMissingRankAndTheCollective) 
     on_all_ranks(
         [&](Rank& rank) {
           std::vector<Half> data(100);
+          rank.meet();
           if (rank->rank() != missing) {
             const Work work = rank->all_reduce({data.data(), DType::fp16, Shape{100}}, {}, {.label = "bucket 3", .after = {}});
             EXPECT_EQ(comm_error([&] { work.wait(); }), fmt::format("all-reduce of \"bucket 3\": rank {} missing after 0.6 s", missing));
@@ -120,6 +121,7 @@ TEST_P(ConformanceUnderFailure, SeveralMissingRanksAreAllNamed) {
   if (size() < 4) return;  // one rank waits for at least two
   on_all_ranks(
       [&](Rank& rank) {
+        rank.meet();
         if (rank->rank() != 1 && rank->rank() != 2) {
           const std::string text = comm_error([&] { rank->barrier({.label = "end", .after = {}}).wait(); });
           // Between nodes the ranks that wait tell each other whom they miss; the first to give up may not have heard of all.
@@ -139,8 +141,9 @@ TEST_P(ConformanceUnderFailure, TheDeadlineStartsWhenTheInputIsReady) {
         const Event gate = Event::manual();
         const Work work = rank->barrier({.label = "patience", .after = gate});
         const auto start = std::chrono::steady_clock::now();
-        while (std::chrono::steady_clock::now() - start < kImpatient * 3 / 2) rank->progress();
+        while (std::chrono::steady_clock::now() - start < kImpatient * 5 / 4) rank->progress();
         EXPECT_FALSE(work.done());
+        rank.meet();  // ranks of a busy machine may be further apart than the deadline
         gate.set();
         work.wait();
       },

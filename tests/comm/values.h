@@ -78,6 +78,16 @@ std::uint32_t bits_of(T value) {
   }
 }
 
+inline constexpr std::int64_t kNone = -1;
+/// The first of `count` elements for which `is_right(i)` is false; kNone when all are right.
+template <class IsRight>
+std::int64_t first_wrong(std::int64_t count, const IsRight& is_right) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!is_right(i)) return i;
+  }
+  return kNone;
+}
+
 /// -0 and +0 are taken for equal: FP64 and FP32 sums of opposite numbers agree on +0, a rounded -0 may meet a +0.
 template <class T>
 bool same_number(T a, T b) {
