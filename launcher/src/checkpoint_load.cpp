@@ -94,18 +94,16 @@ void check_match(const CheckpointReader& reader, Trainer& trainer) {
   reader.check_states(trainer.model());
 }
 
-/// The saved state as this run goes on with it.
-StepState resumed_state(const ManifestPhase& saved, const std::string& saved_precision, Trainer& trainer, int phase) {
+/// The saved state as this run goes on with it. The mode is off wherever the precision has no use for a loss scale.
+StepState resumed_state(const ManifestPhase& saved, const ShardedOptimizer& optimizer) {
   StepState state = saved.state;
   state.stop = 0;  // the run that was asked to stop has stopped
-  const LossScaleConfig& config = trainer.optimizer(phase).config().loss_scale;
-  const bool goes_on = saved_precision == name(trainer.options().precision) && config.mode == LossScaleMode::dynamic &&
-                       saved.loss_scale_mode == name(config.mode);
-  if (goes_on) {
+  const LossScaleConfig& config = optimizer.config().loss_scale;
+  if (config.mode == LossScaleMode::dynamic && saved.loss_scale_mode == name(config.mode)) {
     state.loss_scale = std::clamp(state.loss_scale, config.minimum, config.maximum);
     return state;
   }
-  state.loss_scale = trainer.optimizer(phase).state().loss_scale;
+  state.loss_scale = optimizer.state().loss_scale;
   state.good_steps = state.consecutive_skips = state.probing = 0;
   return state;
 }
@@ -119,8 +117,7 @@ void restore(CheckpointReader& reader, Trainer& trainer) {
         optimizer.set_array(array, *parameter, reader.array(*find(reader, array, *parameter)));
       }
     }
-    const Manifest& manifest = reader.manifest();
-    optimizer.set_state(resumed_state(manifest.phases[static_cast<std::size_t>(phase)], manifest.precision, trainer, phase));
+    optimizer.set_state(resumed_state(reader.manifest().phases[static_cast<std::size_t>(phase)], optimizer));
   }
   const Communicator& communicator = trainer.communicator();
   const bool same_world = reader.manifest().world_size == communicator.size();

@@ -61,6 +61,23 @@ class DamagedCheckpoint : public ::testing::Test {
     return loaded.front();
   }
 
+  /// Takes the run up again, trains one step and saves.
+  void resume_and_save() const {
+    run_ranks(2, [&](Communicator& communicator) {
+      TinyRun tiny(communicator);
+      std::vector<std::string> refused;
+      CheckpointStore store(run());
+      store.load_newest(tiny.trainer(), refused);
+      EXPECT_EQ(tiny.trainer().attempted(), 1);
+      tiny.train(1);
+      store.save(tiny.trainer(), tiny.extra());
+    });
+  }
+
+  /// In a process of its own, since the limit on the size of files holds for all of it: files end where rank 0's shard does, so
+  /// that only rank 1, which has the larger part of every odd parameter, runs out of space.
+  [[noreturn]] void save_with_little_space() const;
+
   ScratchDirectory scratch_;
 };
 
@@ -147,18 +164,20 @@ TEST_F(DamagedCheckpoint, OneThatASaveDidNotFinishIsNeitherLoadedNorListedAndGoe
   EXPECT_FALSE(fs::exists(torn));
 }
 
-TEST_F(DamagedCheckpoint, ASaveFurtherBackDoesNotRemoveWhatItResumedFrom) {
+TEST_F(DamagedCheckpoint, ASaveFurtherBackReplacesADamagedOneAtItsStep) {
   testing::flip_byte(checkpoint(2) / "manifest.json", 100);
-  run_ranks(2, [&](Communicator& communicator) {
-    TinyRun tiny(communicator);
-    std::vector<std::string> refused;
-    CheckpointStore store(run());
-    store.load_newest(tiny.trainer(), refused);
-    EXPECT_EQ(tiny.trainer().attempted(), 1);
-    tiny.train(1);
-    store.save(tiny.trainer(), tiny.extra());  // in the place of the damaged one
-  });
+  resume_and_save();
   EXPECT_EQ(load(), (Loaded{2, {}, {}}));
+  EXPECT_EQ(damage_of(checkpoint(1)), "sound");
+}
+
+TEST_F(DamagedCheckpoint, ThatIsLaterThanASaveDoesNotCountAmongThoseThatAreKept) {
+  testing::flip_byte(checkpoint(2) / "manifest.json", 100);
+  fs::rename(checkpoint(2), checkpoint(9));
+  resume_and_save();
+  const Loaded loaded = load();
+  EXPECT_EQ(loaded.step, 2);
+  EXPECT_EQ(loaded.refused.size(), 1U);
   EXPECT_EQ(damage_of(checkpoint(1)), "sound");
 }
 
@@ -186,27 +205,31 @@ TEST(FailedSave, WithoutADirectoryToWriteIntoIsAnErrorOnAllRanks) {
   EXPECT_NE(text.find("rank 0: cannot create directory " + file.string()), std::string::npos) << text;
 }
 
-/// In a process of its own, since the limit holds for all of it: files end where rank 0's shard does, so that only rank 1, which
-/// has the larger part of every odd parameter, runs out of space.
-[[noreturn]] void save_with_little_space(const fs::path& run, std::int64_t limit_bytes) {
-  const struct rlimit limit { static_cast<rlim_t>(limit_bytes), static_cast<rlim_t>(limit_bytes) };
+void DamagedCheckpoint::save_with_little_space() const {
+  const auto shard_bytes = [this](const char* rank) {
+    return fs::file_size(checkpoint(2) / ("shard-00" + std::string(rank) + "-of-002.safetensors"));
+  };
+  EXPECT_LT(shard_bytes("0"), shard_bytes("1"));
+  struct rlimit limit {};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = shard_bytes("0");
   std::signal(SIGXFSZ, SIG_IGN);
-  if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(3);
-  const std::string text = failure_of_save(run, 2);
-  const bool as_wanted = text.find("rank 1: cannot write") != std::string::npos &&
-                         text.find("shard-001-of-002") != std::string::npos && text.find("File too large") != std::string::npos;
-  _exit(as_wanted ? 0 : 4);
+  EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const std::string text = failure_of_save(run(), 2);
+  for (const char* part : {"rank 1: cannot write", "shard-001-of-002.safetensors", "File too large"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+  EXPECT_EQ(load(), (Loaded{2, {}, {}}));
+  EXPECT_EQ(damage_of(checkpoint(1)), "sound");
+  EXPECT_EQ(std::distance(fs::directory_iterator(run() / "checkpoints"), fs::directory_iterator()), 2)
+      << "half a checkpoint is left";
+  fs::remove_all(run());
+  _exit(HasFailure() ? 1 : 0);
 }
 
 TEST_F(DamagedCheckpoint, ADiskThatIsFullOnOneRankFailsAllRanksAndLeavesTheOldOnesIntact) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const auto small = static_cast<std::int64_t>(fs::file_size(checkpoint(2) / "shard-000-of-002.safetensors"));
-  ASSERT_LT(small, static_cast<std::int64_t>(fs::file_size(checkpoint(2) / "shard-001-of-002.safetensors")));
-  EXPECT_EXIT(save_with_little_space(run(), small), ::testing::ExitedWithCode(0), "");
-  EXPECT_EQ(load(), (Loaded{2, {}, {}}));
-  EXPECT_EQ(damage_of(checkpoint(1)), "sound");
-  EXPECT_EQ(std::distance(fs::directory_iterator(run() / "checkpoints"), fs::directory_iterator()), 2)
-      << "nothing half done is left";
+  EXPECT_EXIT(save_with_little_space(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -272,6 +272,16 @@ TEST(Checkpoint, LoadsInAnotherPrecisionWithAFreshLossScale) {
   });
   const auto back = run(2, {}, [&](TinyRun& tiny) { load(tiny, other.path()); });
   EXPECT_TRUE(same_bits(back[0].arrays, mixed[0].arrays));
+  EXPECT_EQ(back[0].step.loss_scale, 1024.0F) << "an fp32 run has no scale to hand on";
+}
+
+TEST(Checkpoint, AConstantLossScaleIsTheResumedRunsOwn) {
+  const ScratchDirectory scratch;
+  run(1, {.loss_scale = {.mode = LossScaleMode::constant, .initial = 128.0F}},
+      [&](TinyRun& tiny) { save(tiny, scratch.path()); });
+  const auto resumed = run(1, {.loss_scale = {.mode = LossScaleMode::constant, .initial = 256.0F}},
+                           [&](TinyRun& tiny) { load(tiny, scratch.path()); });
+  EXPECT_EQ(resumed[0].step.loss_scale, 256.0F);
 }
 
 }  // namespace

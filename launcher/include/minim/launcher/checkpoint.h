@@ -36,7 +36,7 @@ class CheckpointStore {
   /// sentence on each that names the file and what is wrong with it. Empty when there is none at all. Throws DataError when there
   /// are checkpoints and none is sound; InvalidArgument, before anything is changed, when they are not of this run's model (names
   /// the tensor), update rule or seed. Precisions may differ: the weights are the FP32 master weights where there are some. The
-  /// loss scale goes on only where precision and mode are the same and dynamic; else it starts afresh.
+  /// loss scale goes on where it was dynamic and is again; else it starts afresh.
   std::optional<CheckpointExtra> load_newest(Trainer& trainer, std::vector<std::string>& refused);
 
  private:
