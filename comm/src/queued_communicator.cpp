@@ -12,6 +12,13 @@ constexpr std::chrono::milliseconds kLongestBlindWait{1};
 
 }  // namespace
 
+QueuedCommunicator::~QueuedCommunicator() {
+  for (const auto& collective : queue_) {
+    const std::string text = fmt::format("{}: the communicator was destroyed before it had completed", collective->signature().title());
+    collective->fail(std::make_exception_ptr(CommError(text)));
+  }
+}
+
 Work QueuedCommunicator::submit(Request request) {
   auto collective = std::make_shared<Collective>(std::move(request));
   if (failure_) {
@@ -105,9 +112,9 @@ void QueuedCommunicator::watch() {
 void QueuedCommunicator::fail(std::exception_ptr failure, const std::string& reason) {
   if (failure_) return;
   failure_ = std::move(failure);
+  spread_failure(reason);  // first: until then peers may read what the steps hold
   for (const auto& collective : queue_) collective->fail(failure_);
   queue_.clear();
-  spread_failure(reason);
 }
 
 }  // namespace minim::detail

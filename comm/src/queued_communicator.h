@@ -14,6 +14,9 @@ namespace minim::detail {
 /// Queues collectives and drives them in order. What a collective does, and how a group notices trouble, is up to derived classes.
 class QueuedCommunicator : public Communicator {
  public:
+  /// What is still queued fails, so that nobody waits for its events for ever.
+  ~QueuedCommunicator() override;
+
   void progress() final;
 
  protected:
@@ -32,7 +35,7 @@ class QueuedCommunicator : public Communicator {
   virtual void check_other_nodes() = 0;
   /// Throws CommError when it is time to give up on peers that have been silent for so long in a collective that has begun.
   virtual void check_peers(const Collective& collective, Clock::duration silent) = 0;
-  /// This rank has failed with `reason`; called once. Tells the others.
+  /// This rank has failed with `reason`; called once, while what is queued still exists. Tells the others.
   virtual void spread_failure(const std::string& reason) noexcept = 0;
 
   /// Fails everything that is queued and all that follows, unless that has happened already.
