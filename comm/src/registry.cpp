@@ -19,11 +19,6 @@ bool Registry::released(std::int32_t allocation) const {
   return entries_[static_cast<std::size_t>(allocation)].released;
 }
 
-std::int32_t Registry::count() const {
-  const std::scoped_lock lock(mutex_);
-  return static_cast<std::int32_t>(entries_.size());
-}
-
 Location Registry::locate(const void* data, std::int64_t size_bytes) const {
   const std::scoped_lock lock(mutex_);
   const auto* const begin = static_cast<const std::byte*>(data);

@@ -19,7 +19,6 @@ class Registry {
   /// The memory is given up by this rank: no tensor of its own is in it any more.
   void release(std::int32_t allocation);
   bool released(std::int32_t allocation) const;
-  std::int32_t count() const;
 
   Location locate(const void* data, std::int64_t size_bytes) const;
   std::byte* address(Location location, int local_rank) const;
