@@ -178,18 +178,23 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
   for (int m = 0; m < options.micro_batches; ++m) {
     // The inputs of the micro-batch before are in use until its kernels have run.
     if (m > 0) wait_driving(communicator, stream->record());
-    int chosen = 0;
+    const Plan* plan = nullptr;
     try {
-      chosen = feed({.phase = index, .index = m, .step = phase.optimizer->state().attempted, .plans = phase.plan_pointers});
+      const int chosen =
+          feed({.phase = index, .index = m, .step = phase.optimizer->state().attempted, .plans = phase.plan_pointers});
+      if (chosen < 0 || chosen >= static_cast<int>(phase.plan_pointers.size())) {
+        throw InvalidArgument(
+            fmt::format("phase \"{}\": the feed chose plan {} of {}", phase.config.name, chosen, phase.plan_pointers.size()));
+      }
+      plan = phase.plan_pointers[static_cast<std::size_t>(chosen)];
     } catch (const CommError&) {
       throw;
     } catch (...) {
       return RankError::current();
     }
     phase.last_micro_batch = m + 1 == options.micro_batches;
-    const Plan& plan = *phase.plans.at(static_cast<std::size_t>(chosen));
-    plan.forward(*stream, /*accumulate=*/true, &phase);
-    plan.backward(*stream, /*accumulate=*/m > 0, &phase);
+    plan->forward(*stream, /*accumulate=*/true, &phase);
+    plan->backward(*stream, /*accumulate=*/m > 0, &phase);
   }
   return {};
 }

@@ -62,6 +62,22 @@ TEST(Trainer, ErrorOfOneRankEndsTheStepOnAllRanksWithItsText) {
   }
 }
 
+TEST(Trainer, ChoiceOfAPlanThatIsNotThereEndsTheStepOnAllRanks) {
+  std::vector<std::string> texts(2);
+  run_ranks(2, [&](Communicator& communicator) {
+    SmallTrainer small(communicator);
+    try {
+      small.trainer->step([&](const MicroBatch& micro_batch) {
+        fill(*micro_batch.plans[0], 0, 4);
+        return communicator.rank();  // there is only plan 0
+      });
+    } catch (const InvalidArgument& error) {
+      texts[static_cast<std::size_t>(communicator.rank())] = error.what();
+    }
+  });
+  for (const std::string& text : texts) EXPECT_EQ(text.substr(0, 8), "rank 1: ");
+}
+
 TEST(Trainer, StopRequestOfOneRankReachesAllAfterTheStepIsApplied) {
   std::vector<int> stops(2);
   run_ranks(2, [&](Communicator& communicator) {
