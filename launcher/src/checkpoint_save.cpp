@@ -149,7 +149,12 @@ void publish(const CheckpointLayout& layout, const fs::path& partial, const Mani
 /// Removes all but the newest up to `step`. Later ones are what a run left that was taken up again further back: refused when it
 /// was, and not ours to remove. The save has succeeded by now; what cannot be removed stays.
 void prune(const CheckpointLayout& layout, std::int64_t step, int keep) {
-  std::vector<std::int64_t> steps = layout.steps();
+  std::vector<std::int64_t> steps;
+  try {
+    steps = layout.steps();
+  } catch (const DataError&) {
+    return;  // on this rank alone: the others go on
+  }
   std::erase_if(steps, [step](std::int64_t other) { return other > step; });
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < steps.size(); ++i) {
     std::error_code ignored;
