@@ -12,6 +12,13 @@ namespace minim {
 
 namespace {
 
+/// Rates are kept in a table; this one has 512 MiB.
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 27U;
+
+void require_possible(std::int64_t steps, const char* what) {
+  if (steps > kMostSteps) throw InvalidArgument(fmt::format("schedule: {} {}, wanted at most {}", steps, what, kMostSteps));
+}
+
 void validate(const ScheduleConfig& config) {
   if (!std::isfinite(config.base) || config.base < 0) {
     throw InvalidArgument(fmt::format("schedule: base learning rate is {}, wanted finite and not negative", config.base));
@@ -21,6 +28,8 @@ void validate(const ScheduleConfig& config) {
   }
   if (config.total_steps < 1)
     throw InvalidArgument(fmt::format("schedule: {} steps in all, wanted 1 or more", config.total_steps));
+  require_possible(config.warmup_steps, "warm-up steps");
+  require_possible(config.total_steps, "steps in all");
   if (config.kind == ScheduleKind::cosine && config.warmup_steps >= config.total_steps) {
     throw InvalidArgument(
         fmt::format("schedule: {} warm-up steps leave nothing of {} for the cosine", config.warmup_steps, config.total_steps));
@@ -33,6 +42,7 @@ void validate(const ScheduleConfig& config) {
       (!config.milestones.empty() && config.milestones.front() < 0)) {
     throw InvalidArgument("schedule: milestones are wanted in rising order from 0 on");
   }
+  if (!config.milestones.empty()) require_possible(config.milestones.back(), "steps before the last milestone");
 }
 
 double rate(const ScheduleConfig& config, std::int64_t step) {

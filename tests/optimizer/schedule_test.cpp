@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "minim/runtime/error.h"
@@ -48,6 +49,8 @@ TEST(Schedule, RefusesWhatHasNoMeaning) {
   EXPECT_THROW(learning_rates({.total_steps = 0}), InvalidArgument);
   EXPECT_THROW(learning_rates({.kind = ScheduleKind::cosine, .warmup_steps = 5, .total_steps = 5}), InvalidArgument);
   EXPECT_THROW(learning_rates({.kind = ScheduleKind::step, .milestones = {3, 2}}), InvalidArgument);
+  EXPECT_THROW(learning_rates({.warmup_steps = std::numeric_limits<std::int64_t>::max()}), InvalidArgument);
+  EXPECT_THROW(learning_rates({.total_steps = std::numeric_limits<std::int64_t>::max()}), InvalidArgument);
 }
 
 TEST(Schedule, IsKnownByName) {
