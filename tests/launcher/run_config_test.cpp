@@ -98,6 +98,21 @@ TEST(RunConfig, RefusalsNameTheOption) {
   EXPECT_NE(error_of_resolving(config).find("--lr"), std::string::npos);
 }
 
+TEST(RunConfig, RefusesWhatItsTypesCannotHold) {
+  RunConfig config;
+  config.accumulate = (std::int64_t{1} << 32) + 1;
+  EXPECT_EQ(error_of_resolving(config), "--accumulate is 4294967297, it must be at most 1048576");
+  config = {};
+  config.keep = std::int64_t{1} << 32;
+  EXPECT_NE(error_of_resolving(config).find("--keep"), std::string::npos);
+  config = {};
+  config.deadline = 1e300;
+  EXPECT_NE(error_of_resolving(config).find("--deadline"), std::string::npos);
+  config = {};
+  config.ranks_per_node = -1;
+  EXPECT_NE(error_of_resolving(config).find("--ranks-per-node"), std::string::npos);
+}
+
 TEST(RunConfig, HashIgnoresTheMannerOfRunning) {
   RunConfig config, other;
   other.threads = 7;

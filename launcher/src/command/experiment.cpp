@@ -32,6 +32,12 @@ Network::Network(const RunConfig& config, const ImageTask& task) {
   build_classifier(evaluation, config.model, task, {.width = config.width});
 }
 
+std::vector<Parameter*> Network::parameters() const {
+  std::vector<Parameter*> parameters;
+  for (const auto& parameter : model.parameters()) parameters.push_back(parameter.get());
+  return parameters;
+}
+
 std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
   if (config.dataset != "synthetic") {
     if (describes_synthetic_data(config)) {
@@ -77,13 +83,6 @@ void run_guarded(Communicator& communicator, const std::function<void()>& part) 
 std::int64_t broadcast_number(Communicator& communicator, std::int64_t value) {
   communicator.broadcast(TensorView(&value, DType::int64, Shape{1}), 0, {.label = "set-up", .after = {}}).wait();
   return value;
-}
-
-std::string broadcast_text(Communicator& communicator, std::string text) {
-  text.resize(static_cast<std::size_t>(broadcast_number(communicator, static_cast<std::int64_t>(text.size()))));
-  const TensorView bytes(text.data(), DType::uint8, Shape{static_cast<std::int64_t>(text.size())});
-  communicator.broadcast(bytes, 0, {.label = "set-up", .after = {}}).wait();
-  return text;
 }
 
 }  // namespace minim::command

@@ -18,6 +18,8 @@ struct Network {
   Graph evaluation{model, Graph::Mode::evaluation};
 
   Network(const RunConfig& config, const ImageTask& task);
+
+  std::vector<Parameter*> parameters() const;
 };
 
 struct Datasets {
@@ -37,8 +39,6 @@ void fill_inputs(Plan& plan, const Batch& batch, std::int64_t attempted_step);
 /// Collective.
 void run_guarded(Communicator& communicator, const std::function<void()>& part);
 
-/// Rank 0's text on all ranks. Collective.
-std::string broadcast_text(Communicator& communicator, std::string text);
 /// Rank 0's number on all ranks. Collective.
 std::int64_t broadcast_number(Communicator& communicator, std::int64_t value);
 

@@ -19,6 +19,13 @@ MpiSession::~MpiSession() {
   MPI_Finalize();
 }
 
+int MpiSession::first_failed(bool failed) const {
+  const int own = failed ? rank_ : size_;
+  int lowest = size_;
+  MPI_Allreduce(&own, &lowest, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+  return lowest == size_ ? -1 : lowest;
+}
+
 Communicator& MpiSession::open(double deadline_seconds, int ranks_per_node) {
   const auto deadline = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(deadline_seconds));
   communicator_ = make_mpi_communicator(MPI_COMM_WORLD, {.deadline = deadline, .ranks_per_node = ranks_per_node});

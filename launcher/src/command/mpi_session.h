@@ -20,6 +20,9 @@ class MpiSession {
   int size() const { return size_; }
   int local_size() const { return local_size_; }  ///< ranks on this rank's node
 
+  /// The lowest rank whose `failed` is true; -1 when none is. Collective over all ranks.
+  int first_failed(bool failed) const;
+
   /// Collective. `ranks_per_node`: see MpiOptions.
   Communicator& open(double deadline_seconds, int ranks_per_node);
   Communicator* communicator() const { return communicator_.get(); }

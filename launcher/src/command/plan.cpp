@@ -21,12 +21,6 @@ struct StepFigures {
   std::vector<OperationCost> costs;  ///< of one micro-batch
 };
 
-std::vector<Parameter*> parameters_of(const Model& model) {
-  std::vector<Parameter*> parameters;
-  for (const auto& parameter : model.parameters()) parameters.push_back(parameter.get());
-  return parameters;
-}
-
 std::int64_t state_bytes(const Model& model) {
   std::int64_t elements = 0;
   for (const auto& state : model.states()) elements += state->shape.elements();
@@ -43,8 +37,9 @@ StepFigures figures_of(RunConfig config, const std::string& precision, int ranks
   const auto plan =
       Plan::compile(network.training, *backend,
                     {.precision = parse_precision(precision), .batch = config.batch, .nominal_weight = nominal_weight});
-  const auto parameters = parameters_of(network.model);
-  const OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
+  const auto parameters = network.parameters();
+  OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
+  optimizer.schedule = {};  // of a run whose length is not known here
   const auto evaluation =
       Plan::compile(network.evaluation, *backend, {.precision = parse_precision(precision), .batch = config.batch});
   StepFigures figures;

@@ -19,12 +19,17 @@ void print_error(const std::string& text) {
 
 bool uses_mpi(Action action) { return action == Action::train || action == Action::eval || action == Action::doctor; }
 
-/// Ends on every rank in the same way: rank 0 prints, and none leaves before it has, since mpirun ends the others when one does.
+/// Ends on every rank in the same way: one rank prints, and none leaves before it has, since mpirun ends the others when one
+/// does.
 int end_together(const NothingToRun& reason, const LaunchClaim& claim) {
   if (claim.rank == 0 && reason.is_error) print_error(reason.what());
   if (claim.rank == 0 && !reason.is_error) fmt::print("{}", reason.what());
   std::fflush(stdout);
-  if (reason.is_error && claim.size > 1) const MpiSession wait_for_all;
+  if (reason.is_error && claim.size > 1) {
+    const MpiSession mpi;
+    const int first = mpi.first_failed(true);
+    if (first == mpi.rank() && claim.rank != 0 && mpi.size() > 1) print_error(fmt::format("rank {}: {}", first, reason.what()));
+  }
   return as_int(reason.is_error ? ExitCode::bad_input : ExitCode::finished);
 }
 
@@ -39,6 +44,8 @@ ExitCode run_under_mpi(const Request& request, MpiSession& mpi) {
 int run_with_mpi(const Request& request, const LaunchClaim& claim) {
   if (request.action == Action::train) install_stop_signals();
   MpiSession mpi;
+  // A configuration file may be there for some ranks only: the others are in end_together.
+  if (mpi.first_failed(false) >= 0) return as_int(ExitCode::bad_input);
   try {
     return as_int(run_under_mpi(request, mpi));
   } catch (const CommError& error) {

@@ -25,6 +25,13 @@ void require_at_least(const char* option, T value, T least) {
   if (!(value >= least)) throw InvalidArgument(fmt::format("--{} is {}, it must be at least {}", option, value, least));
 }
 
+/// `most` is far beyond any use; it keeps what is computed from the value within its type.
+template <class T>
+void require_within(const char* option, T value, T least, T most) {
+  require_at_least(option, value, least);
+  if (!(value <= most)) throw InvalidArgument(fmt::format("--{} is {}, it must be at most {}", option, value, most));
+}
+
 void require_fraction(const char* option, double value) {
   if (!(value >= 0 && value < 1))
     throw InvalidArgument(fmt::format("--{} is {}, it must be at least 0 and below 1", option, value));
@@ -55,18 +62,18 @@ std::vector<double> parse_milestones(std::string_view text) {
 bool gradients_are_fp16(const RunConfig& config) { return compute_dtype(parse_precision(config.precision)) == DType::fp16; }
 
 void check_data(const RunConfig& config) {
-  require_at_least<std::int64_t>("width", config.width, 1);
+  require_within<std::int64_t>("width", config.width, 1, 1 << 16);
   require_fraction("label-smoothing", config.label_smoothing);
-  require_at_least<std::int64_t>("image-size", config.image_size, 0);
-  require_at_least<std::int64_t>("channels", config.channels, 0);
-  require_at_least<std::int64_t>("classes", config.classes, 0);
-  require_at_least<std::int64_t>("samples", config.samples, 0);
+  require_within<std::int64_t>("image-size", config.image_size, 0, 1 << 16);
+  require_within<std::int64_t>("channels", config.channels, 0, 1 << 16);
+  require_within<std::int64_t>("classes", config.classes, 0, 1 << 20);
+  require_within<std::int64_t>("samples", config.samples, 0, std::int64_t{1} << 32);
 }
 
 void check_numbers(const RunConfig& config) {
-  require_at_least<std::int64_t>("batch", config.batch, 1);
-  require_at_least<std::int64_t>("accumulate", config.accumulate, 1);
-  require_at_least<std::int64_t>("epochs", config.epochs, 1);
+  require_within<std::int64_t>("batch", config.batch, 1, 1 << 20);
+  require_within<std::int64_t>("accumulate", config.accumulate, 1, 1 << 20);
+  require_within<std::int64_t>("epochs", config.epochs, 1, 1 << 30);
   require_at_least<std::int64_t>("steps", config.steps, 0);
   require_at_least<std::int64_t>("loss-scale-interval", config.loss_scale_interval, 1);
   require_at_least("lr", config.lr, 0.0);
@@ -84,14 +91,15 @@ void check_manner(const RunConfig& config) {
   if (!(config.bucket_mb > 0 && config.bucket_mb <= 4096)) {
     throw InvalidArgument(fmt::format("--bucket-mb is {}, it must be above 0 and at most 4096", config.bucket_mb));
   }
-  require_at_least("deadline", config.deadline, 0.1);
-  require_at_least<std::int64_t>("threads", config.threads, 0);
-  require_at_least<std::int64_t>("data-threads", config.data_threads, 1);
+  require_within("deadline", config.deadline, 0.1, 1e6);
+  require_within<std::int64_t>("threads", config.threads, 0, 1 << 12);
+  require_within<std::int64_t>("data-threads", config.data_threads, 1, 1 << 12);
+  require_within<std::int64_t>("ranks-per-node", config.ranks_per_node, 0, 1 << 20);
   require_at_least<std::int64_t>("eval-every", config.eval_every, 0);
   require_at_least<std::int64_t>("checkpoint-every", config.checkpoint_every, 0);
-  require_at_least<std::int64_t>("keep", config.keep, 1);
+  require_within<std::int64_t>("keep", config.keep, 1, 1 << 30);
   require_at_least<std::int64_t>("log-every", config.log_every, 1);
-  require_at_least("save-before", config.save_before, 0.0);
+  require_within("save-before", config.save_before, 0.0, 1e9);
 }
 
 struct Difference {

@@ -3,9 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <fstream>
-#include <sstream>
-
+#include "checkpoint_file.h"
 #include "minim/runtime/error.h"
 
 namespace minim::command {
@@ -35,21 +33,15 @@ void RunDirectory::require_run() const {
 }
 
 void RunDirectory::write_config(const std::string& toml) const {
-  const fs::path temporary = config_file().string() + ".new";
-  std::ofstream stream(temporary, std::ios::binary);
-  stream << toml;
-  stream.close();
-  std::error_code error;
-  if (stream) fs::rename(temporary, config_file(), error);
-  if (!stream || error) throw DataError(fmt::format("{}: cannot write the file", config_file().string()));
+  OutputFile file(config_file().string() + ".new");
+  file.write(std::as_bytes(std::span(toml)));
+  file.close();
+  std::error_code failure;
+  fs::rename(file.path(), config_file(), failure);
+  check_system(failure, "rename to", config_file());
+  sync_directory(path_);
 }
 
-std::string RunDirectory::read_config() const {
-  std::ifstream stream(config_file(), std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  if (!stream || !text) throw DataError(fmt::format("{}: cannot read the file, or it is empty", config_file().string()));
-  return text.str();
-}
+std::string RunDirectory::read_config() const { return read_text(config_file()); }
 
 }  // namespace minim::command

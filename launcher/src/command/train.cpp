@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "checkpoint_collective.h"
 #include "command/commands.h"
 #include "command/environment.h"
 #include "command/newest_checkpoint.h"
@@ -37,7 +38,7 @@ void resume_run(const Request& request, Communicator& communicator, RunSettings&
     settings.directory.require_run();
     toml = settings.directory.read_config();
   });
-  toml = broadcast_text(communicator, toml);
+  toml = broadcast_text(communicator, toml, 0);
   settings.start = agreed_start(communicator, settings.directory);
   run_guarded(communicator, [&] {
     const RunConfig before = apply_toml(RunConfig{}, toml, settings.directory.config_file());
@@ -49,11 +50,22 @@ void resume_run(const Request& request, Communicator& communicator, RunSettings&
   });
 }
 
+/// Throws what setting up the network and its optimizer over `ranks` ranks would throw.
+void check_set_up(const RunConfig& config, int ranks) {
+  const auto data = open_split(config, Split::train);
+  const Network network(config, data->task());
+  const RunLength length{.dataset_size = data->size(),
+                         .global_batch = config.batch * config.accumulate * ranks,
+                         .epochs = config.epochs,
+                         .steps = config.steps};
+  optimizer_memory(network.parameters(), ranks, optimizer_config(config, length.total_steps()));
+}
+
 void start_run(const Request& request, Communicator& communicator, RunSettings& settings) {
   run_guarded(communicator, [&] {
     settings.config = resolve(request.config);
-    // What is wrong with the network or the data shows before a directory is made.
-    if (communicator.rank() == 0) Network(settings.config, open_split(settings.config, Split::train)->task());
+    // What is wrong shows before a directory is made.
+    if (communicator.rank() == 0) check_set_up(settings.config, communicator.size());
   });
   std::string path;
   run_guarded(communicator, [&] {
@@ -62,7 +74,7 @@ void start_run(const Request& request, Communicator& communicator, RunSettings& 
     RunDirectory(path).create();
     RunDirectory(path).write_config(to_toml(settings.config));
   });
-  settings.directory = RunDirectory(broadcast_text(communicator, path));
+  settings.directory = RunDirectory(broadcast_text(communicator, path, 0));
 }
 
 ProgressStyle progress_style(const RunConfig& config) {

@@ -30,10 +30,25 @@ void TrainingRun::set_up() {
                .start_step = settings_.start.step,
                .start_position = settings_.start.position};
   });
+  check_agreement();
   make_trainer();
   load_checkpoint();
   make_monitor();
   make_loaders();
+}
+
+/// Sizes of messages and the number of steps depend on the configuration and on the data: they are compared before the trainer's
+/// first collective, which cannot be relied on where they differ.
+void TrainingRun::check_agreement() {
+  const auto hash = static_cast<std::int64_t>(configuration_hash(settings_.config));
+  const bool same_configuration = hash == broadcast_number(communicator_, hash);
+  const std::int64_t images = broadcast_number(communicator_, length_.dataset_size);
+  run_guarded(communicator_, [&] {
+    if (!same_configuration) throw InvalidArgument("was started with another configuration than rank 0");
+    if (images != length_.dataset_size) {
+      throw DataError(fmt::format("found {} training images, rank 0 found {}", length_.dataset_size, images));
+    }
+  });
 }
 
 void TrainingRun::make_trainer() {
@@ -55,9 +70,14 @@ void TrainingRun::load_checkpoint() {
   if (!settings_.start.resumed) return;
   std::vector<std::string> refused;
   checkpoints_.load_newest(*trainer_, refused);
+  // The schedule and the data follow from what rank 0 found at first.
+  if (trainer_->attempted() != settings_.start.step) {
+    throw DataError(fmt::format("{}: rank 0 found the checkpoint of step {} sound, now it is not{}{}",
+                                settings_.directory.path().string(), settings_.start.step, refused.empty() ? "" : ": ",
+                                refused.empty() ? "" : refused.front()));
+  }
   for (const std::string& sentence : refused) notices_.push_back("passed over: " + sentence);
   notices_.push_back(fmt::format("continuing {} after step {}", settings_.directory.path().string(), trainer_->attempted()));
-  saved_step_ = trainer_->attempted();
 }
 
 void TrainingRun::make_monitor() {
@@ -130,7 +150,6 @@ void TrainingRun::save(const char* note) {
   run_guarded(communicator_, [&] { rethrow_monitor_error(); });
   const std::int64_t position = length_.position(trainer_->attempted());
   checkpoints_.save(*trainer_, {.data_position = position, .configuration = to_toml(settings_.config), .note = note});
-  saved_step_ = trainer_->attempted();
 }
 
 ExitCode TrainingRun::run(const StopRequest& stop) {
@@ -153,7 +172,7 @@ ExitCode TrainingRun::train(const StopRequest& stop) {
 }
 
 ExitCode TrainingRun::leave(const StopRequest& stop) {
-  if (saved_step_ != trainer_->attempted()) save("signal");
+  save("signal");
   std::string reason = stop.reason();
   if (reason.empty()) reason = "a request to another rank";
   on_rank_0([&] {

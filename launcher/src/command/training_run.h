@@ -37,6 +37,7 @@ class TrainingRun {
 
  private:
   void set_up();
+  void check_agreement();
   void make_trainer();
   void load_checkpoint();
   void make_monitor();
@@ -67,7 +68,6 @@ class TrainingRun {
   CheckpointStore checkpoints_;
   std::unique_ptr<Monitor> monitor_;  ///< on rank 0
   std::exception_ptr monitor_error_;
-  std::int64_t saved_step_ = -1;
 };
 
 }  // namespace minim::command

@@ -45,6 +45,10 @@ refused "--resume wants" train --resume
 refused "nowhere" train --resume --output nowhere
 refused "nowhere" eval nowhere
 refused "absent.toml" train --config absent.toml
+refused "9 warm-up steps leave nothing of 3" train --dataset synthetic --warmup 9 --steps 3 --output unmade
+[ ! -e unmade ] || fail "a run that cannot begin has left a directory"
+refused "wanted at most" train --dataset synthetic --steps 9000000000000000000
+expect 0 plan.log "$minim" plan --warmup 9
 
 data sound
 expect 0 sound.log ranks 1 train --data sound --batch 2 --epochs 1 --output sound-run
@@ -65,9 +69,24 @@ expect 2 one.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train 
 contains one.log "minim: rank 1: /nonexistent"
 [ "$(grep -c '^minim: ' one.log)" -eq 1 ] || fail "not exactly one sentence"
 
+# A configuration file that is missing on one rank only.
+printf 'data = "sound"\n' >here.toml
+expect 2 config.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --config here.toml --output config : -np 1 "$minim" train --config gone.toml --output config
+contains config.log "minim: rank 1: gone.toml"
+[ "$(grep -c '^minim: ' config.log)" -eq 1 ] || fail "not exactly one sentence"
+
+# Data sets of different sizes.
+data larger
+zeros $((9 * 784)) | idx larger/train-images-idx3-ubyte 2051 9 28 28
+zeros 9 | idx larger/train-labels-idx1-ubyte 2049 9
+expect 2 sizes.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output sizes : -np 1 "$minim" train --data larger --output sizes
+contains sizes.log "rank 1: found 9 training images, rank 0 found 8"
+
 # Ranks that were given different configurations.
 expect 2 other.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output other : -np 1 "$minim" train --data sound --output other --lr 0.5
 contains other.log "another configuration"
+expect 2 model.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output model : -np 1 "$minim" train --data sound --output model --model resnet-18 --width 8
+contains model.log "another configuration"
 
 # Training that cannot go on.
 expect 3 numeric.log ranks 2 train --dataset synthetic --batch 16 --steps 100 --lr 1e6 --schedule constant --loss-scale off --progress none --output numeric
