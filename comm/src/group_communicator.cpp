@@ -124,6 +124,7 @@ void GroupCommunicator::give_up(const Signature& signature, Clock::duration sile
   if (first_rank_knows && silent < deadline_ * 5 / 4) return;
   if (hint_sequence_ == sequence_) ranks = add_hints(ranks);
   if (ranks.empty()) ranks = node_.missing();
+  if (ranks.empty()) return;  // they have come meanwhile
   throw CommError(missing_text(signature, ranks, deadline_));
 }
 

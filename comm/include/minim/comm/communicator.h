@@ -91,7 +91,7 @@ class Communicator {
   /// Collectives work for every tensor: memory from elsewhere is copied through.
   virtual Buffer allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) = 0;
 
-  /// Advances queued collectives as far as possible without waiting. Throws what `Work::wait` throws.
+  /// Advances the queued collectives by one short step, without waiting. Throws what `Work::wait` throws.
   virtual void progress() = 0;
   /// Tells all ranks to give up, with a reason that their errors repeat. Never blocks.
   virtual void abort(const std::string& reason) = 0;
