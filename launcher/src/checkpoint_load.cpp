@@ -99,11 +99,15 @@ StepState resumed_state(const ManifestPhase& saved, const ShardedOptimizer& opti
   StepState state = saved.state;
   state.stop = 0;  // the run that was asked to stop has stopped
   const LossScaleConfig& config = optimizer.config().loss_scale;
-  if (config.mode == LossScaleMode::dynamic && saved.loss_scale_mode == name(config.mode)) {
-    state.loss_scale = std::clamp(state.loss_scale, config.minimum, config.maximum);
-    return state;
+  const float fresh = optimizer.state().loss_scale;
+  if (saved.loss_scale_mode == name(config.mode)) {
+    if (config.mode == LossScaleMode::dynamic) {
+      state.loss_scale = std::clamp(state.loss_scale, config.minimum, config.maximum);
+      return state;
+    }
+    if (state.loss_scale == fresh) return state;  // skips in a row count on
   }
-  state.loss_scale = optimizer.state().loss_scale;
+  state.loss_scale = fresh;
   state.good_steps = state.consecutive_skips = state.probing = 0;
   return state;
 }

@@ -275,6 +275,20 @@ TEST(Checkpoint, LoadsInAnotherPrecisionWithAFreshLossScale) {
   EXPECT_EQ(back[0].step.loss_scale, 1024.0F) << "an fp32 run has no scale to hand on";
 }
 
+TEST(Checkpoint, SkipsInARowCountOnWhereTheScaleIsConstant) {
+  const ScratchDirectory scratch;
+  const TinyOptions constant{.loss_scale = {.mode = LossScaleMode::constant, .initial = 128.0F}};
+  run(1, constant, [&](TinyRun& tiny) {
+    tiny.train(1);
+    StepState state = tiny.trainer().state();
+    state.consecutive_skips = 19;
+    tiny.trainer().optimizer().set_state(state);
+    save(tiny, scratch.path());
+  });
+  const auto resumed = run(1, constant, [&](TinyRun& tiny) { load(tiny, scratch.path()); });
+  EXPECT_EQ(resumed[0].step.consecutive_skips, 19);
+}
+
 TEST(Checkpoint, AConstantLossScaleIsTheResumedRunsOwn) {
   const ScratchDirectory scratch;
   run(1, {.loss_scale = {.mode = LossScaleMode::constant, .initial = 128.0F}},
