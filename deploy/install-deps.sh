@@ -7,7 +7,7 @@ packages=(
   libopenmpi-dev openmpi-bin                        # communication
   libdnnl-dev libhwy-dev                            # CPU kernels
   libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev  # command line, text, files
-  libgtest-dev libbenchmark-dev python3-venv        # tests and benchmarks
+  libgtest-dev python3-venv procps                  # tests
   dataset-fashion-mnist                             # data of the default run
 )
 

@@ -74,6 +74,7 @@ struct Trainer::Impl {
   void bind_plans();
   void prepare_endings(PhaseRun& phase);
   void run_phase(int index, const Feed& feed, bool stop_requested);
+  RankError run_to_agreement(int index, const Feed& feed, bool stop_requested);
   RankError run_micro_batches(int index, const Feed& feed);
   void judge(const PhaseRun& phase, const RankError& error);
 };
@@ -199,20 +200,32 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
   return {};
 }
 
-void Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) {
+RankError Trainer::Impl::run_to_agreement(int index, const Feed& feed, bool stop_requested) {
   PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
   for (PhaseRun* lender : phase.borrowed_from) {
     if (!lender->optimizer->weights_current()) lender->optimizer->gather_weights(*stream);
   }
   for (const auto& call : phase.clear_sums) call->launch(*stream);
   phase.optimizer->begin_step(*stream);
-  const RankError error = run_micro_batches(index, feed);
+  RankError error = run_micro_batches(index, feed);
   for (const auto& call : phase.add_sums) call->launch(*stream);
   phase.optimizer->finish_step(*stream, phase.loss, phase.weight, phase.correct,
                                {.error_code = static_cast<std::int32_t>(error.kind), .stop_requested = stop_requested ? 1 : 0});
   for (const auto& call : phase.commit_states) call->launch(*stream);
   phase.optimizer->drain(*stream);
-  judge(phase, error);
+  return error;
+}
+
+void Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) {
+  RankError error;
+  try {
+    error = run_to_agreement(index, feed, stop_requested);
+  } catch (const std::exception& failure) {
+    // The others wait for collectives that will not come, and so does this rank's own stream.
+    communicator.abort(failure.what());
+    throw;
+  }
+  judge(*phases[static_cast<std::size_t>(index)], error);
 }
 
 void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
