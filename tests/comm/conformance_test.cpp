@@ -41,6 +41,7 @@ TEST_P(Conformance, AllReduceRoundsTheSumOncePerLevel) {
   on_all_ranks([&](Rank& rank) {
     for (const Place place : kPlaces) {
       for (const std::int64_t count : kCounts) {
+        if (place == Place::mixed && count > 10'007) continue;  // goes the way of ordinary memory
         expect_sums<Half>(rank, node, count, 0, place);
         if (count > 10'007) continue;  // the path is the same for all types: one of them will do for large counts
         expect_sums<BFloat16>(rank, node, count, 0, place);
