@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and runs the tests.
 # usage: deploy/test.sh [--preset release|debug|asan|tsan] [ctest options]
-# Tests labelled `slow` are left out; `deploy/test.sh -L slow` runs just them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,8 +9,6 @@ if [ "${1:-}" = --preset ]; then
   preset=${2:?--preset wants a name}
   shift 2
 fi
-selection=(-LE slow)
-[ $# -gt 0 ] && selection=("$@")
 
 deploy/install-deps.sh
 . deploy/environment.sh
@@ -24,4 +21,4 @@ fi
 
 cmake --preset "$preset" -DMINIM_PYTHON="$PWD/build/venv/bin/python"
 cmake --build --preset "$preset"
-exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "${selection[@]}"
+exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "$@"
