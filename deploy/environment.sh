@@ -3,5 +3,3 @@
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-# Open MPI kills its ranks about a second after it got SIGTERM itself; a checkpoint may take longer than that.
-export OMPI_MCA_odls_base_sigkill_timeout=60
