@@ -96,7 +96,7 @@ class LossGradient : public testing::Test {
                                          CompileOptions{.precision = Precision::fp32, .batch = kSamples, .nominal_weight = 4});
     bound_->set("labels", std::vector<float>{3, 0, 1, 1, 2});
     bound_->set("weights", std::vector<float>{1, 0.5F, 0, 2, 1});
-    assign(logits_().weight, numbers(kSamples * kClasses, 3));
+    assign(logits_parameter().weight, numbers(kSamples * kClasses, 3));
   }
 
   void expect_finite_differences() {
@@ -104,8 +104,8 @@ class LossGradient : public testing::Test {
     constexpr double kNominalWeight = 4;
     memory_->set_loss_scale(kScale);
     bound_->step();
-    const std::vector<float> gradient = floats(logits_().gradient);
-    const std::span<float> x = logits_().weight.span<float>();
+    const std::vector<float> gradient = floats(logits_parameter().gradient);
+    const std::span<float> x = logits_parameter().weight.span<float>();
     // The loss is one FP32 number, rounded once.
     const double tolerance = kTruncation + 0x1p-24 * bound_->get("loss")[0] * 18 / (12 * kStep);
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -117,7 +117,7 @@ class LossGradient : public testing::Test {
     }
   }
 
-  Parameter& logits_() { return *model_.parameters().front(); }
+  Parameter& logits_parameter() { return *model_.parameters().front(); }
 
   Model model_;
   Graph graph_;

@@ -38,8 +38,8 @@ void expect_account_equals_plan(Backend& backend, const Setting& setting) {
   const MemoryAccount& account = *backend.memory();
   const std::int64_t before = account.in_use_bytes();
   {
-    const BoundPlan bound(graph, backend, memory, {.precision = setting.precision, .batch = 3});
-    const PlanMemory& plan = const_cast<BoundPlan&>(bound).plan().memory();
+    BoundPlan bound(graph, backend, memory, {.precision = setting.precision, .batch = 3});
+    const PlanMemory& plan = bound->memory();
     EXPECT_EQ(account.in_use_bytes(MemoryKind::activations), plan.activations_bytes) << setting;
     EXPECT_EQ(account.in_use_bytes(MemoryKind::workspace), plan.workspace_bytes) << setting;
     EXPECT_EQ(account.in_use_bytes(MemoryKind::input), plan.input_bytes) << setting;
