@@ -42,8 +42,7 @@ def output_of(*command):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
 
 
-def commit():
-    return output_of("git", "rev-parse", "--short", "HEAD")
+COMMIT = output_of("git", "rev-parse", "--short", "HEAD")  # at the start: what was built then is what runs
 
 
 def mpirun(ranks, *command, bind="core"):
@@ -61,7 +60,7 @@ def train(build, run, model, variant, seed, epochs):
             call(["rm", "-r", run])
         call(mpirun(2, build / "launcher/minim", "train", *MODELS[model], *VARIANTS[variant], "--seed", seed, "--epochs", epochs,
                     "--output", run, "--progress", "none", bind="none"), stdout=subprocess.DEVNULL)
-        (run / "finished").write_text(commit())
+        (run / "finished").write_text(COMMIT)
     return last_evaluation(run) | {"commit": (run / "finished").read_text()}
 
 
@@ -179,7 +178,7 @@ def main():
     sections = {"accuracy": accuracy_section, "techniques": techniques_section, "memory": memory_section, "speed": speed_section}
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     lines = ["# Results", "", f"Made by `benchmarks/results.py` on {datetime.date.today().isoformat()} at commit "
-             f"`{commit()}`, on {os.cpu_count()} cores of {cpu}.", ""]
+             f"`{COMMIT}`, on {os.cpu_count()} cores of {cpu}.", ""]
     for name in arguments.only:
         lines += sections[name](arguments)
     (ROOT / "benchmarks/RESULTS.md").write_text("\n".join(lines).rstrip() + "\n")

@@ -137,9 +137,10 @@ struct Parser {
   }
 };
 
-std::string command_of(const std::vector<std::string>& arguments) {
+/// The first argument where it is no option: the command, or what was meant as one.
+std::string first_word(const std::vector<std::string>& arguments) {
   const bool named = !arguments.empty() && arguments.front().find('-') != 0;
-  return named ? " " + arguments.front() : "";
+  return named ? arguments.front() : "";
 }
 
 [[noreturn]] void rethrow(const Parser& parser, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
@@ -148,10 +149,15 @@ std::string command_of(const std::vector<std::string>& arguments) {
     parser.app.exit(error, text, ignored);
     throw NothingToRun(text.str(), false);
   }
+  const std::string command = first_word(arguments);
+  const auto is_meant = [&](const CLI::App* known) { return known->get_name() == command; };
+  if (!command.empty() && parser.app.get_subcommands(is_meant).empty()) {
+    throw NothingToRun(fmt::format("there is no command \"{}\" (see minim --help)", command), true);
+  }
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
   while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
-  throw NothingToRun(fmt::format("{} (see minim{} --help)", text, command_of(arguments)), true);
+  throw NothingToRun(fmt::format("{} (see minim{}{} --help)", text, command.empty() ? "" : " ", command), true);
 }
 
 RunConfig apply_entry(const RunConfig& base, const TomlEntry& entry, const std::filesystem::path& file) {

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 
 namespace minim::command {
@@ -91,6 +92,17 @@ int threads_of_rank(std::int64_t requested, int local_ranks) {
   if (requested > 0) return static_cast<int>(requested);
   return default_threads(static_cast<int>(available_cores().size()), static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
                          local_ranks);
+}
+
+std::optional<std::int64_t> available_memory_bytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string name, unit;
+  std::int64_t kibibytes = 0;
+  while (file >> name >> kibibytes) {
+    if (name == "MemAvailable:") return kibibytes * 1024;
+    std::getline(file, unit);
+  }
+  return {};
 }
 
 bool prints_to_terminal(const GetEnvironment& environment) {

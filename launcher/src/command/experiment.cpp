@@ -51,8 +51,12 @@ std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
   return make_synthetic(image_task(config), size, kSyntheticSeed, split);
 }
 
-std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice) {
+void check_device(const RunConfig& config) {
   if (config.device == "cuda") throw InvalidArgument("--device cuda: this build of minim has no CUDA backend; use --device cpu");
+}
+
+std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice) {
+  check_device(config);
   if (config.device == "auto" && has_nvidia_device()) {
     notice = "an NVIDIA device is present but this build of minim has no CUDA backend: computing on the CPU";
   }

@@ -1,66 +1,13 @@
 #include <fmt/format.h>
 
 #include "command/commands.h"
+#include "command/environment.h"
 #include "command/experiment.h"
+#include "command/step_figures.h"
 #include "command/text.h"
-#include "minim/comm/buckets.h"
 
 namespace minim::command {
 namespace {
-
-/// What one step of one rank needs and does, in one precision.
-struct StepFigures {
-  std::string precision;
-  OptimizerMemory optimizer;
-  PlanMemory plan;
-  std::int64_t state_bytes = 0;
-  std::int64_t total_bytes = 0;
-  double flops = 0;  ///< of all micro-batches
-  std::int64_t gradient_message_bytes = 0, weight_message_bytes = 0;
-  std::int64_t parameters = 0;
-  std::vector<OperationCost> costs;  ///< of one micro-batch
-};
-
-std::int64_t state_bytes(const Model& model) {
-  std::int64_t elements = 0;
-  for (const auto& state : model.states()) elements += state->shape.elements();
-  return 2 * elements * size_bytes(DType::fp32);  // committed and pending
-}
-
-StepFigures figures_of(RunConfig config, const std::string& precision, int ranks) {
-  config.precision = precision;
-  config.loss_scale = "auto";
-  config = resolve(config);
-  Network network(config, image_task(config));
-  const auto backend = make_cpu_backend(1);
-  const double nominal_weight = static_cast<double>(config.batch * config.accumulate);
-  const auto plan =
-      Plan::compile(network.training, *backend,
-                    {.precision = parse_precision(precision), .batch = config.batch, .nominal_weight = nominal_weight});
-  const auto parameters = network.parameters();
-  OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
-  optimizer.schedule = {};  // of a run whose length is not known here
-  const auto evaluation =
-      Plan::compile(network.evaluation, *backend, {.precision = parse_precision(precision), .batch = config.batch});
-  StepFigures figures;
-  figures.precision = precision;
-  figures.optimizer = optimizer_memory(parameters, ranks, optimizer);
-  figures.plan = plan->memory();
-  figures.plan.input_bytes += evaluation->memory().input_bytes;  // the rest of it lies in the training plan's arena
-  figures.state_bytes = state_bytes(network.model);
-  figures.parameters = network.model.parameter_count();
-  figures.costs = plan->costs();
-  for (const OperationCost& cost : figures.costs) figures.flops += cost.flops * static_cast<double>(config.accumulate);
-  for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(optimizer.precision), ranks, optimizer.buckets)) {
-    figures.gradient_message_bytes += bucket.elements * size_bytes(bucket.dtype);
-  }
-  figures.weight_message_bytes = config.shard ? figures.gradient_message_bytes : 0;
-  const OptimizerMemory& memory = figures.optimizer;
-  figures.total_bytes = memory.weights_bytes + memory.master_weights_bytes + memory.moments_bytes + memory.gradients_bytes +
-                        memory.workspace_bytes + figures.plan.activations_bytes + figures.plan.workspace_bytes +
-                        figures.plan.input_bytes + figures.state_bytes;
-  return figures;
-}
 
 /// Bytes that a rank sends in a step at least: what ring algorithms move.
 double sent_bytes(const StepFigures& figures, const RunConfig& config, int ranks) {
@@ -87,6 +34,7 @@ void print_table(const std::vector<StepFigures>& columns, const RunConfig& confi
   row("workspace", [](const auto& f) { return format_bytes(f.plan.workspace_bytes + f.optimizer.workspace_bytes); });
   row("state", [](const auto& f) { return format_bytes(f.state_bytes); });
   row("input", [](const auto& f) { return format_bytes(f.plan.input_bytes); });
+  row("staging", [](const auto& f) { return format_bytes(f.staging_bytes); });
   table.rule();
   row("memory", [](const auto& f) { return format_bytes(f.total_bytes); });
   const double baseline = static_cast<double>(columns.front().total_bytes);
@@ -118,10 +66,17 @@ void print_fallbacks(const StepFigures& figures) {
 }  // namespace
 
 ExitCode plan(const Request& request) {
-  RunConfig config = resolve(request.config);
-  std::vector<StepFigures> columns = {figures_of(config, "fp32", request.ranks), figures_of(config, "mixed", request.ranks)};
-  if (config.precision != "fp32" && config.precision != "mixed")
-    columns.push_back(figures_of(config, config.precision, request.ranks));
+  const RunConfig config = resolve(request.config);
+  check_device(config);
+  const int threads = threads_of_rank(config.threads, request.ranks);
+  const auto column = [&](const std::string& precision) {
+    RunConfig as = config;
+    as.precision = precision;
+    as.loss_scale = "auto";
+    return figures_of(resolve(as), image_task(config), request.ranks, threads);
+  };
+  std::vector<StepFigures> columns = {column("fp32"), column("mixed")};
+  if (config.precision != "fp32" && config.precision != "mixed") columns.push_back(column(config.precision));
   const ImageTask task = image_task(config);
   fmt::print("{}: {} parameters, {} x {} x {} pixels, {} classes, {} samples per rank and step, {} rank{}\n\n", config.model,
              columns.front().parameters, task.height, task.width, task.channels, task.classes, config.batch * config.accumulate,

@@ -127,12 +127,16 @@ RunConfig resolve(RunConfig config) {
   check_numbers(config);
   check_manner(config);
   if (config.loss_scale == "auto") config.loss_scale = gradients_are_fp16(config) ? "dynamic" : "off";
-  if (config.loss_scale == "dynamic" && !gradients_are_fp16(config)) {
-    throw InvalidArgument(
-        fmt::format("--loss-scale dynamic is for FP16 gradients; with --precision {} use off or a constant", config.precision));
+  if (config.loss_scale != "off" && !gradients_are_fp16(config)) {
+    throw InvalidArgument(fmt::format("--loss-scale {} is for FP16 gradients: with --precision {} it can only be off",
+                                      config.loss_scale, config.precision));
   }
   if (config.lr == 0) config.lr = config.optimizer == "adam" ? 0.001 : 0.02;
-  validate(loss_scale_config(config));
+  try {
+    validate(loss_scale_config(config));
+  } catch (const InvalidArgument& error) {
+    throw InvalidArgument(fmt::format("--loss-scale {}: {}", config.loss_scale, error.what()));
+  }
   return config;
 }
 

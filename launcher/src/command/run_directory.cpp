@@ -17,7 +17,8 @@ fs::path RunDirectory::choose(const RunConfig& config, std::chrono::system_clock
 }
 
 void RunDirectory::create() const {
-  for (const fs::path& result : {config_file(), metrics_file(), path_ / "checkpoints"}) {
+  // A configuration alone is what a run leaves that could not start.
+  for (const fs::path& result : {metrics_file(), path_ / "checkpoints"}) {
     if (!fs::exists(result)) continue;
     throw InvalidArgument(
         fmt::format("{} holds the results of a run: continue it with --resume, or choose another --output", path_.string()));

@@ -4,6 +4,8 @@
 #include "command/commands.h"
 #include "command/environment.h"
 #include "command/newest_checkpoint.h"
+#include "command/step_figures.h"
+#include "command/text.h"
 #include "command/training_run.h"
 
 namespace minim::command {
@@ -50,8 +52,27 @@ void resume_run(const Request& request, Communicator& communicator, RunSettings&
   });
 }
 
-/// Throws what setting up the network and its optimizer over `ranks` ranks would throw.
-void check_set_up(const RunConfig& config, int ranks) {
+/// Throws InvalidArgument where the ranks of this node together need more memory than is there.
+void check_memory(const RunConfig& config, const ImageTask& task, int ranks, int local_ranks) {
+  const auto available = available_memory_bytes();
+  if (!available) return;
+  const auto needed = [&](std::int64_t batch) {
+    RunConfig with = config;
+    with.batch = batch;
+    return figures_of(with, task, ranks, threads_of_rank(config.threads, local_ranks)).total_bytes;
+  };
+  const std::int64_t share = *available / local_ranks;
+  const std::int64_t wanted = needed(config.batch);
+  if (wanted <= share) return;
+  std::int64_t batch = config.batch / 2;
+  while (batch > 0 && needed(batch) > share) batch /= 2;
+  throw InvalidArgument(fmt::format(
+      "a rank needs {} of memory, {} are available to each of {} on this node: {}", format_bytes(wanted), format_bytes(share),
+      local_ranks, batch > 0 ? fmt::format("--batch {} fits", batch) : "the network itself is too large, see --width"));
+}
+
+/// Throws what setting up the network and its optimizer over `ranks` ranks, `local_ranks` of them on this node, would throw.
+void check_set_up(const RunConfig& config, int ranks, int local_ranks) {
   const auto data = open_split(config, Split::train);
   const Network network(config, data->task());
   const RunLength length{.dataset_size = data->size(),
@@ -59,13 +80,14 @@ void check_set_up(const RunConfig& config, int ranks) {
                          .epochs = config.epochs,
                          .steps = config.steps};
   optimizer_memory(network.parameters(), ranks, optimizer_config(config, length.total_steps()));
+  check_memory(config, data->task(), ranks, local_ranks);
 }
 
-void start_run(const Request& request, Communicator& communicator, RunSettings& settings) {
+void start_run(const Request& request, Communicator& communicator, int local_ranks, RunSettings& settings) {
   run_guarded(communicator, [&] {
     settings.config = resolve(request.config);
     // What is wrong shows before a directory is made.
-    if (communicator.rank() == 0) check_set_up(settings.config, communicator.size());
+    if (communicator.rank() == 0) check_set_up(settings.config, communicator.size(), local_ranks);
   });
   std::string path;
   run_guarded(communicator, [&] {
@@ -94,7 +116,7 @@ ExitCode train(const Request& request, MpiSession& mpi) {
   if (request.resume)
     resume_run(request, *communicator, settings);
   else
-    start_run(request, *communicator, settings);
+    start_run(request, *communicator, mpi.local_size(), settings);
   const RunConfig& config = settings.config;
   if (config.deadline != request.config.deadline || config.ranks_per_node != request.config.ranks_per_node) {
     communicator = &mpi.open(config.deadline, static_cast<int>(config.ranks_per_node));

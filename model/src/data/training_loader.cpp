@@ -7,6 +7,12 @@
 
 namespace minim {
 
+namespace {
+
+constexpr int kHeldByCaller = 2;  // a batch stays valid until the call after next
+
+}  // namespace
+
 struct TrainingLoader::Impl {
   /// A batch and the number of the micro-batch that it holds.
   struct Slot {
@@ -75,8 +81,6 @@ struct TrainingLoader::Impl {
     return slot.batch;
   }
 
-  static constexpr int kHeldByCaller = 2;  ///< a batch stays valid until the call after next
-
   const Dataset& dataset;
   const LoaderOptions options;
   const SampleStream stream;
@@ -96,5 +100,12 @@ TrainingLoader::TrainingLoader(const Dataset& dataset, Backend& backend, LoaderO
 TrainingLoader::~TrainingLoader() = default;
 
 const Batch& TrainingLoader::next() { return impl_->next(); }
+
+std::int64_t staging_bytes(const ImageTask& task, const LoaderOptions& options) {
+  const std::int64_t image = task.height * task.width * task.channels * size_bytes(options.dtype);
+  const std::int64_t sample = image + size_bytes(DType::int32) + size_bytes(DType::int64);  // with its label and id
+  const std::int64_t batches = options.depth + kHeldByCaller + 1;                           // one for evaluation
+  return batches * options.batch * sample;
+}
 
 }  // namespace minim

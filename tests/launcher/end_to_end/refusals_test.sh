@@ -88,6 +88,16 @@ contains other.log "another configuration"
 expect 2 model.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" train --data sound --output model : -np 1 "$minim" train --data sound --output model --model resnet-18 --width 8
 contains model.log "another configuration"
 
+# A network that no machine of today holds.
+expect 2 memory.log ranks 2 train --dataset synthetic --model resnet-18 --width 65536 --output memory
+contains memory.log "a rank needs"
+[ "$(grep -c '^minim: ' memory.log)" -eq 1 ] || fail "not exactly one sentence"
+[ ! -e memory ] || fail "a run that was refused left a directory"
+
+# A command that there is not.
+expect 2 command.log "$minim" frob
+contains command.log 'there is no command "frob"'
+
 # Training that cannot go on.
 expect 3 numeric.log ranks 2 train --dataset synthetic --batch 16 --steps 100 --lr 1e6 --schedule constant --loss-scale off --progress none --output numeric
 grep -qE "^minim: .*(grown beyond what fp16 can hold|first bad tensor)" numeric.log || fail "the tensor is not named"

@@ -10,7 +10,7 @@ contains train.log "results "
 
 # What `plan` says beforehand is what was allocated.
 expect 0 plan.log "$minim" plan --batch 16 --ranks 2
-for kind in "weights" "master weights" "moments" "gradients" "activations" "workspace"; do
+for kind in "weights" "master weights" "moments" "gradients" "activations" "workspace" "staging"; do
   planned=$(sed -nE "s/^$kind  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
   allocated=$(sed -nE "s/^$kind  +([0-9].*)/\1/p" train.log)
   [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "$kind: planned '$planned', allocated '$allocated'"

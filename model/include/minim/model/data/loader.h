@@ -76,4 +76,7 @@ class EvaluationLoader {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Bytes of staging memory that a training loader and an evaluation loader with these options take together.
+std::int64_t staging_bytes(const ImageTask& task, const LoaderOptions& options);
+
 }  // namespace minim

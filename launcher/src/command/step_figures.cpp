@@ -1,0 +1,55 @@
+#include "command/step_figures.h"
+
+#include "command/experiment.h"
+#include "minim/comm/buckets.h"
+#include "minim/model/data/loader.h"
+
+namespace minim::command {
+namespace {
+
+std::int64_t operation_state_bytes(const Model& model) {
+  std::int64_t elements = 0;
+  for (const auto& state : model.states()) elements += state->shape.elements();
+  return 2 * elements * size_bytes(DType::fp32);  // committed and pending
+}
+
+std::int64_t add_up(const StepFigures& figures) {
+  const OptimizerMemory& memory = figures.optimizer;
+  return memory.weights_bytes + memory.master_weights_bytes + memory.moments_bytes + memory.gradients_bytes +
+         memory.workspace_bytes + figures.plan.activations_bytes + figures.plan.workspace_bytes + figures.plan.input_bytes +
+         figures.state_bytes + figures.staging_bytes;
+}
+
+}  // namespace
+
+StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, int threads) {
+  const Precision precision = parse_precision(config.precision);
+  const Network network(config, task);
+  const auto backend = make_cpu_backend(threads);
+  const double nominal_weight = static_cast<double>(config.batch * config.accumulate);
+  const auto plan = Plan::compile(network.training, *backend,
+                                  {.precision = precision, .batch = config.batch, .nominal_weight = nominal_weight});
+  const auto evaluation = Plan::compile(network.evaluation, *backend, {.precision = precision, .batch = config.batch});
+  const auto parameters = network.parameters();
+  OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
+  optimizer.schedule = {};  // the length of the run is not known here; its table of rates is small
+
+  StepFigures figures;
+  figures.precision = config.precision;
+  figures.optimizer = optimizer_memory(parameters, ranks, optimizer);
+  figures.plan = plan->memory();
+  figures.plan.input_bytes += evaluation->memory().input_bytes;  // the rest of it lies in the training plan's arena
+  figures.state_bytes = operation_state_bytes(network.model) + figures.optimizer.state_bytes;
+  figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)});
+  figures.total_bytes = add_up(figures);
+  figures.parameters = network.model.parameter_count();
+  figures.costs = plan->costs();
+  for (const OperationCost& cost : figures.costs) figures.flops += cost.flops * static_cast<double>(config.accumulate);
+  for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(precision), ranks, optimizer.buckets)) {
+    figures.gradient_message_bytes += bucket.elements * size_bytes(bucket.dtype);
+  }
+  figures.weight_message_bytes = config.shard ? figures.gradient_message_bytes : 0;
+  return figures;
+}
+
+}  // namespace minim::command

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "command/run_config.h"
+#include "minim/model/plan.h"
+#include "minim/optimizer/sharded_optimizer.h"
+
+namespace minim::command {
+
+/// What one step of one rank needs and does, in one precision. Bytes are what a run allocates.
+struct StepFigures {
+  std::string precision;
+  OptimizerMemory optimizer;
+  PlanMemory plan;
+  std::int64_t state_bytes = 0;    ///< of operations and of the optimizer
+  std::int64_t staging_bytes = 0;  ///< batches that are read ahead
+  std::int64_t total_bytes = 0;
+  double flops = 0;  ///< of all micro-batches
+  std::int64_t gradient_message_bytes = 0, weight_message_bytes = 0;
+  std::int64_t parameters = 0;
+  std::vector<OperationCost> costs;  ///< of one micro-batch
+};
+
+/// Figures of a resolved configuration, computed without allocating tensors, for ranks of `threads` threads each.
+StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, int threads);
+
+}  // namespace minim::command
