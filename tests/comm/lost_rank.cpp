@@ -1,0 +1,34 @@
+// A group of three that loses one of its ranks: lost_rank killed|stopped RANK. The others print the error that ends their wait.
+// mpirun ends the whole job when a rank is killed; its SIGTERM is ignored here so that the survivors can say what they saw.
+
+#include <mpi.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+#include <string>
+
+#include "minim/comm/mpi.h"
+#include "minim/runtime/error.h"
+
+int main(int argc, char** argv) {
+  MPI_Init(&argc, &argv);
+  if (argc != 3) return 2;
+  const std::string how = argv[1];
+  const int lost = std::stoi(argv[2]);
+  std::signal(SIGTERM, SIG_IGN);
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  {
+    constexpr std::chrono::milliseconds kDeadline{2000};
+    const auto group = minim::make_mpi_communicator(MPI_COMM_WORLD, {.deadline = kDeadline});
+    group->barrier({.label = "start", .after = {}}).wait();
+    if (rank == lost) std::raise(how == "killed" ? SIGKILL : SIGSTOP);
+    try {
+      group->barrier({.label = "end", .after = {}}).wait();
+    } catch (const minim::CommError& error) {
+      std::cout << "rank " + std::to_string(rank) + ": " + error.what() + "\n" << std::flush;
+    }
+  }
+  _exit(1);  // MPI_Finalize would wait for the lost rank
+}
