@@ -19,6 +19,9 @@ if ! build/venv/bin/python -c 'import safetensors, numpy' 2>/dev/null; then
   build/venv/bin/pip install --quiet --disable-pip-version-check safetensors numpy
 fi
 
+# Read by programs that were built with a sanitizer only.
+export TSAN_OPTIONS="suppressions=$PWD/tests/thread_sanitizer.supp" LSAN_OPTIONS="suppressions=$PWD/tests/leak_sanitizer.supp"
+
 cmake --preset "$preset" -DMINIM_PYTHON="$PWD/build/venv/bin/python"
 cmake --build --preset "$preset"
 exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "$@"

@@ -28,7 +28,7 @@ struct Construction {
   float sample_weight;
 };
 // Softmax over equal logits gives |dLoss/dlogit| = 1/2 per sample of weight 1, and features are 1: a first update of lr / 2.
-constexpr Construction kSmallUpdates{"updates of |weight| / 8192", 1.0, 0x1p-12, 1.0F};
+constexpr Construction kSmallUpdates{"updates of weight / 8192", 1.0, 0x1p-12, 1.0F};
 constexpr Construction kSmallGradients{"gradients of at most 2^-25", 0.0, 0.25, 0x1p-18F};
 
 struct Variant {

@@ -60,13 +60,13 @@ TEST(Cores, AreListedAsRanges) {
   EXPECT_EQ(format_cores({}), "");
 }
 
-TEST(DefaultThreads, RanksThatSeeTheWholeNodeShareIt) {
-  EXPECT_EQ(default_threads(16, 16, 2), 8);
-  EXPECT_EQ(default_threads(16, 16, 3), 5);
-  EXPECT_EQ(default_threads(2, 2, 8), 1);
+TEST(DefaultThreads, RanksThatMayRunOnTheSameCoresShareThem) {
+  EXPECT_EQ(default_threads(16, 2), 8);
+  EXPECT_EQ(default_threads(16, 3), 5);
+  EXPECT_EQ(default_threads(2, 8), 1);
 }
 
-TEST(DefaultThreads, RanksThatAreBoundUseTheirOwnCores) { EXPECT_EQ(default_threads(4, 16, 4), 4); }
+TEST(DefaultThreads, RanksThatAreBoundUseTheirOwnCores) { EXPECT_EQ(default_threads(4, 1), 4); }
 
 }  // namespace
 }  // namespace minim::command

@@ -41,6 +41,7 @@ refused "fp8" train --precision fp8
 refused "--batch is 0" train --batch 0
 refused "100" train --loss-scale 100
 refused "--device cuda" train --device cuda
+refused "--device cuda" plan --device cuda
 refused "--resume wants" train --resume
 refused "nowhere" train --resume --output nowhere
 refused "nowhere" eval nowhere
