@@ -48,7 +48,7 @@ RankReport own_report(const Communicator& communicator, const MpiSession& mpi) {
   report.node = communicator.node_of(communicator.rank());
   report.available = static_cast<std::int32_t>(cores.size());
   report.online = static_cast<std::int32_t>(sysconf(_SC_NPROCESSORS_ONLN));
-  report.threads = threads_of_rank(0, mpi.local_size());
+  report.threads = threads_of_rank(0, mpi.core_sharing_ranks());
   report.openmp_threads = omp_get_max_threads();
   report.has_gpu = has_nvidia_device() ? 1 : 0;
   return report;

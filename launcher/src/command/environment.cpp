@@ -82,16 +82,11 @@ std::string format_cores(const std::vector<int>& cores) {
   return text;
 }
 
-int default_threads(int available, int online, int local_ranks) {
-  // A launcher that binds gives each rank cores of its own; without binding all ranks see the whole node and share it.
-  const bool bound = available < online;
-  return std::max(1, bound ? available : available / std::max(1, local_ranks));
-}
+int default_threads(int available, int sharing_ranks) { return std::max(1, available / std::max(1, sharing_ranks)); }
 
-int threads_of_rank(std::int64_t requested, int local_ranks) {
+int threads_of_rank(std::int64_t requested, int sharing_ranks) {
   if (requested > 0) return static_cast<int>(requested);
-  return default_threads(static_cast<int>(available_cores().size()), static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
-                         local_ranks);
+  return default_threads(static_cast<int>(available_cores().size()), sharing_ranks);
 }
 
 std::optional<std::int64_t> available_memory_bytes() {

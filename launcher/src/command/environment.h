@@ -29,10 +29,10 @@ std::optional<std::int64_t> allocation_end(const GetEnvironment& environment);
 std::vector<int> available_cores();
 /// "0-3,8"
 std::string format_cores(const std::vector<int>& cores);
-/// A rank's share of the cores that it can see when `local_ranks` ranks run on its node: all cores when it is bound to its own.
-int default_threads(int available, int online, int local_ranks);
+/// A rank's share of the cores that it may run on, when so many ranks, itself included, may run on them.
+int default_threads(int available, int sharing_ranks);
 /// `requested`, or where it is 0 the default for this process.
-int threads_of_rank(std::int64_t requested, int local_ranks);
+int threads_of_rank(std::int64_t requested, int sharing_ranks);
 
 /// Bytes of memory that this machine could still hand out; nothing where it does not say.
 std::optional<std::int64_t> available_memory_bytes();

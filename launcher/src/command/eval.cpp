@@ -43,7 +43,7 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
     info = require_checkpoint(request.run, rank_0);
     config = resolve(apply_arguments(apply_toml(RunConfig{}, info.model_configuration, info.directory), request));
     std::string notice;
-    backend = open_backend(config, threads_of_rank(config.threads, mpi.local_size()), notice);
+    backend = open_backend(config, threads_of_rank(config.threads, mpi.core_sharing_ranks()), notice);
     if (rank_0 && !notice.empty()) fmt::print("{}\n", notice);
     data = open_split(config, Split::test);
     network = std::make_unique<Network>(config, data->task());

@@ -1,8 +1,30 @@
 #include "command/mpi_session.h"
 
+#include <sched.h>
+
+#include <algorithm>
+#include <vector>
+
 #include "minim/comm/mpi.h"
 
 namespace minim::command {
+namespace {
+
+int count_core_sharing_ranks(MPI_Comm node, int local_size) {
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  sched_getaffinity(0, sizeof own, &own);  // where it fails the set stays empty and is shared with nobody
+  std::vector<cpu_set_t> sets(static_cast<std::size_t>(local_size));
+  MPI_Allgather(&own, sizeof own, MPI_BYTE, sets.data(), sizeof own, MPI_BYTE, node);
+  const auto shares = [&own](const cpu_set_t& other) {
+    cpu_set_t common;
+    CPU_AND(&common, &own, &other);
+    return CPU_COUNT(&common) > 0;
+  };
+  return std::max(1, static_cast<int>(std::count_if(sets.begin(), sets.end(), shares)));
+}
+
+}  // namespace
 
 MpiSession::MpiSession() {
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &thread_level_);
@@ -11,6 +33,7 @@ MpiSession::MpiSession() {
   MPI_Comm node = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
   MPI_Comm_size(node, &local_size_);
+  core_sharing_ranks_ = count_core_sharing_ranks(node, local_size_);
   MPI_Comm_free(&node);
 }
 

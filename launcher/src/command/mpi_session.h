@@ -19,6 +19,8 @@ class MpiSession {
   int rank() const { return rank_; }
   int size() const { return size_; }
   int local_size() const { return local_size_; }  ///< ranks on this rank's node
+  /// Ranks on this rank's node, itself included, that may run on a core of this rank: one where each is bound to its own cores.
+  int core_sharing_ranks() const { return core_sharing_ranks_; }
 
   /// The lowest rank whose `failed` is true; -1 when none is. Collective over all ranks.
   int first_failed(bool failed) const;
@@ -31,7 +33,7 @@ class MpiSession {
   const char* thread_level() const;
 
  private:
-  int rank_ = 0, size_ = 1, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_size_ = 1, core_sharing_ranks_ = 1;
   int thread_level_ = 0;
   std::unique_ptr<Communicator> communicator_;
 };

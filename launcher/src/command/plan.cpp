@@ -3,11 +3,22 @@
 #include "command/commands.h"
 #include "command/environment.h"
 #include "command/experiment.h"
+#include "command/run_length.h"
 #include "command/step_figures.h"
 #include "command/text.h"
 
 namespace minim::command {
 namespace {
+
+constexpr std::int64_t kMnistTrainingImages = 60000;  // of both data sets, whose files need not be here
+
+RunLength length_of(const RunConfig& config, int ranks) {
+  const std::int64_t synthetic = config.samples > 0 ? config.samples : kSyntheticSamples;
+  return {.dataset_size = config.dataset == "synthetic" ? synthetic : kMnistTrainingImages,
+          .global_batch = config.batch * config.accumulate * ranks,
+          .epochs = config.epochs,
+          .steps = config.steps};
+}
 
 /// Bytes that a rank sends in a step at least: what ring algorithms move.
 double sent_bytes(const StepFigures& figures, const RunConfig& config, int ranks) {
@@ -69,11 +80,12 @@ ExitCode plan(const Request& request) {
   const RunConfig config = resolve(request.config);
   check_device(config);
   const int threads = threads_of_rank(config.threads, request.ranks);
+  const std::int64_t total_steps = length_of(config, request.ranks).total_steps();
   const auto column = [&](const std::string& precision) {
     RunConfig as = config;
     as.precision = precision;
     as.loss_scale = "auto";
-    return figures_of(resolve(as), image_task(config), request.ranks, threads);
+    return figures_of(resolve(as), image_task(config), request.ranks, threads, total_steps);
   };
   std::vector<StepFigures> columns = {column("fp32"), column("mixed")};
   if (config.precision != "fp32" && config.precision != "mixed") columns.push_back(column(config.precision));

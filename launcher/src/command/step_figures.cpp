@@ -7,6 +7,8 @@
 namespace minim::command {
 namespace {
 
+constexpr std::int64_t kTrainerSumBytes = 3 * size_bytes(DType::fp32);  // loss, weight and correct of a step
+
 std::int64_t operation_state_bytes(const Model& model) {
   std::int64_t elements = 0;
   for (const auto& state : model.states()) elements += state->shape.elements();
@@ -22,7 +24,7 @@ std::int64_t add_up(const StepFigures& figures) {
 
 }  // namespace
 
-StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, int threads) {
+StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, int threads, std::int64_t total_steps) {
   const Precision precision = parse_precision(config.precision);
   const Network network(config, task);
   const auto backend = make_cpu_backend(threads);
@@ -31,14 +33,14 @@ StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks
                                   {.precision = precision, .batch = config.batch, .nominal_weight = nominal_weight});
   const auto evaluation = Plan::compile(network.evaluation, *backend, {.precision = precision, .batch = config.batch});
   const auto parameters = network.parameters();
-  OptimizerConfig optimizer = optimizer_config(config, /*total_steps=*/1);
-  optimizer.schedule = {};  // the length of the run is not known here; its table of rates is small
+  const OptimizerConfig optimizer = optimizer_config(config, total_steps);
 
   StepFigures figures;
   figures.precision = config.precision;
   figures.optimizer = optimizer_memory(parameters, ranks, optimizer);
   figures.plan = plan->memory();
-  figures.plan.input_bytes += evaluation->memory().input_bytes;  // the rest of it lies in the training plan's arena
+  // The rest of the evaluation's plan lies in the training plan's arena.
+  figures.plan.input_bytes += evaluation->memory().input_bytes + kTrainerSumBytes;
   figures.state_bytes = operation_state_bytes(network.model) + figures.optimizer.state_bytes;
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)});
   figures.total_bytes = add_up(figures);

@@ -31,7 +31,41 @@ RunStart agreed_start(Communicator& communicator, const RunDirectory& directory)
   return start;
 }
 
-void resume_run(const Request& request, Communicator& communicator, RunSettings& settings) {
+/// Throws InvalidArgument where the ranks of this node together need more memory than is there.
+void check_memory(const RunConfig& config, const ImageTask& task, const MpiSession& mpi, std::int64_t total_steps) {
+  const auto available = available_memory_bytes();
+  if (!available) return;
+  const int threads = threads_of_rank(config.threads, mpi.core_sharing_ranks());
+  const auto needed = [&](std::int64_t batch) {
+    RunConfig with = config;
+    with.batch = batch;
+    return figures_of(with, task, mpi.size(), threads, total_steps).total_bytes;
+  };
+  const std::int64_t share = *available / mpi.local_size();
+  const std::int64_t wanted = needed(config.batch);
+  if (wanted <= share) return;
+  std::int64_t batch = config.batch / 2;
+  while (batch > 0 && needed(batch) > share) batch /= 2;
+  throw InvalidArgument(fmt::format(
+      "a rank needs {} of memory, {} are available to each of {} on this node: {}", format_bytes(wanted), format_bytes(share),
+      mpi.local_size(), batch > 0 ? fmt::format("--batch {} fits", batch) : "the network itself is too large, see --width"));
+}
+
+/// Throws what setting up the network and its optimizer over all ranks would throw.
+void check_set_up(const RunConfig& config, const RunStart& start, const MpiSession& mpi) {
+  const auto data = open_split(config, Split::train);
+  const Network network(config, data->task());
+  const RunLength length{.dataset_size = data->size(),
+                         .global_batch = config.batch * config.accumulate * mpi.size(),
+                         .epochs = config.epochs,
+                         .steps = config.steps,
+                         .start_step = start.step,
+                         .start_position = start.position};
+  optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
+  check_memory(config, data->task(), mpi, length.total_steps());
+}
+
+void resume_run(const Request& request, Communicator& communicator, const MpiSession& mpi, RunSettings& settings) {
   std::string toml;
   run_guarded(communicator, [&] {
     if (request.config.output.empty()) throw InvalidArgument("--resume wants the run's directory as --output");
@@ -48,53 +82,21 @@ void resume_run(const Request& request, Communicator& communicator, RunSettings&
     settings.config.output = request.config.output;
     const std::string conflict = resume_conflict(before, settings.config, settings.start.world_size == communicator.size());
     if (!conflict.empty()) throw InvalidArgument(conflict);
-    if (communicator.rank() == 0) settings.directory.write_config(to_toml(settings.config));
+    if (communicator.rank() == 0) check_set_up(settings.config, settings.start, mpi);
   });
 }
 
-/// Throws InvalidArgument where the ranks of this node together need more memory than is there.
-void check_memory(const RunConfig& config, const ImageTask& task, int ranks, int local_ranks) {
-  const auto available = available_memory_bytes();
-  if (!available) return;
-  const auto needed = [&](std::int64_t batch) {
-    RunConfig with = config;
-    with.batch = batch;
-    return figures_of(with, task, ranks, threads_of_rank(config.threads, local_ranks)).total_bytes;
-  };
-  const std::int64_t share = *available / local_ranks;
-  const std::int64_t wanted = needed(config.batch);
-  if (wanted <= share) return;
-  std::int64_t batch = config.batch / 2;
-  while (batch > 0 && needed(batch) > share) batch /= 2;
-  throw InvalidArgument(fmt::format(
-      "a rank needs {} of memory, {} are available to each of {} on this node: {}", format_bytes(wanted), format_bytes(share),
-      local_ranks, batch > 0 ? fmt::format("--batch {} fits", batch) : "the network itself is too large, see --width"));
-}
-
-/// Throws what setting up the network and its optimizer over `ranks` ranks, `local_ranks` of them on this node, would throw.
-void check_set_up(const RunConfig& config, int ranks, int local_ranks) {
-  const auto data = open_split(config, Split::train);
-  const Network network(config, data->task());
-  const RunLength length{.dataset_size = data->size(),
-                         .global_batch = config.batch * config.accumulate * ranks,
-                         .epochs = config.epochs,
-                         .steps = config.steps};
-  optimizer_memory(network.parameters(), ranks, optimizer_config(config, length.total_steps()));
-  check_memory(config, data->task(), ranks, local_ranks);
-}
-
-void start_run(const Request& request, Communicator& communicator, int local_ranks, RunSettings& settings) {
+void start_run(const Request& request, Communicator& communicator, const MpiSession& mpi, RunSettings& settings) {
   run_guarded(communicator, [&] {
     settings.config = resolve(request.config);
     // What is wrong shows before a directory is made.
-    if (communicator.rank() == 0) check_set_up(settings.config, communicator.size(), local_ranks);
+    if (communicator.rank() == 0) check_set_up(settings.config, settings.start, mpi);
   });
   std::string path;
   run_guarded(communicator, [&] {
     if (communicator.rank() != 0) return;
     path = RunDirectory::choose(settings.config, std::chrono::system_clock::now()).string();
     RunDirectory(path).create();
-    RunDirectory(path).write_config(to_toml(settings.config));
   });
   settings.directory = RunDirectory(broadcast_text(communicator, path, 0));
 }
@@ -114,14 +116,14 @@ ExitCode train(const Request& request, MpiSession& mpi) {
   Communicator* communicator = &mpi.open(request.config.deadline, static_cast<int>(request.config.ranks_per_node));
   RunSettings settings{.config = {}, .directory = RunDirectory(request.config.output)};
   if (request.resume)
-    resume_run(request, *communicator, settings);
+    resume_run(request, *communicator, mpi, settings);
   else
-    start_run(request, *communicator, mpi.local_size(), settings);
+    start_run(request, *communicator, mpi, settings);
   const RunConfig& config = settings.config;
   if (config.deadline != request.config.deadline || config.ranks_per_node != request.config.ranks_per_node) {
     communicator = &mpi.open(config.deadline, static_cast<int>(config.ranks_per_node));
   }
-  settings.threads = threads_of_rank(config.threads, mpi.local_size());
+  settings.threads = threads_of_rank(config.threads, mpi.core_sharing_ranks());
   settings.style = progress_style(config);
   const StopRequest stop(allocation_end(process_environment), config.save_before);
   TrainingRun run(std::move(settings), *communicator);
