@@ -14,7 +14,7 @@ constexpr std::size_t kLongestText = 2048;
   switch (kind) {
     case RankError::Kind::invalid_argument: throw InvalidArgument(text);
     case RankError::Kind::data: throw DataError(text);
-    case RankError::Kind::device: throw DeviceError(text);
+    case RankError::Kind::device: throw SharedDeviceError(text);
     case RankError::Kind::numeric: throw NumericError(text);
     default: throw Error(text);
   }

@@ -6,6 +6,7 @@
 #include "command/environment.h"
 #include "command/lost_ranks.h"
 #include "command/stop_request.h"
+#include "minim/launcher/shared_error.h"
 
 namespace minim::command {
 namespace {
@@ -41,6 +42,13 @@ ExitCode run_under_mpi(const Request& request, MpiSession& mpi) {
   }
 }
 
+/// All ranks have the error. Processes that never met in MPI are told apart by what their launcher says.
+int end_on_shared_error(const Error& error, const MpiSession& mpi, const LaunchClaim& claim) {
+  const int rank = mpi.size() > 1 ? mpi.rank() : claim.rank;
+  if (rank == 0) print_error(error.what());
+  return as_int(exit_code_of(error));
+}
+
 int run_with_mpi(const Request& request, const LaunchClaim& claim) {
   if (request.action == Action::train) install_stop_signals();
   MpiSession mpi;
@@ -50,13 +58,12 @@ int run_with_mpi(const Request& request, const LaunchClaim& claim) {
     return as_int(run_under_mpi(request, mpi));
   } catch (const CommError& error) {
     leave_after_loss(mpi.rank(), error.what());
+  } catch (const SharedDeviceError& error) {
+    return end_on_shared_error(error, mpi, claim);
   } catch (const DeviceError& error) {
     leave_alone(mpi.communicator(), mpi.rank(), error.what());
   } catch (const Error& error) {
-    // All ranks have it. Processes that never met in MPI are told apart by what their launcher says.
-    const int rank = mpi.size() > 1 ? mpi.rank() : claim.rank;
-    if (rank == 0) print_error(error.what());
-    return as_int(exit_code_of(error));
+    return end_on_shared_error(error, mpi, claim);
   } catch (const std::exception& error) {
     leave_alone(mpi.communicator(), mpi.rank(), error.what());
   }

@@ -31,7 +31,7 @@ void TrainingRun::set_up() {
                .start_position = settings_.start.position};
   });
   check_agreement();
-  make_trainer();
+  run_guarded(communicator_, [&] { make_trainer(); });
   load_checkpoint();
   make_monitor();
   make_loaders();
@@ -83,6 +83,8 @@ void TrainingRun::load_checkpoint() {
 void TrainingRun::make_monitor() {
   run_guarded(communicator_, [&] {
     if (communicator_.rank() != 0) return;
+    // Not before the run can begin: what failed to start or to continue leaves the directory as it was.
+    settings_.directory.write_config(to_toml(settings_.config));
     Metrics::truncate(settings_.directory.metrics_file(), settings_.start.step);
     monitor_ = std::make_unique<Monitor>(settings_.config, length_, settings_.directory, settings_.style);
     for (const std::string& notice : notices_) monitor_->message(notice);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "minim/comm/communicator.h"
+#include "minim/runtime/error.h"
 
 namespace minim {
 
@@ -17,7 +18,13 @@ struct RankError {
   static RankError current();
 };
 
-/// Throws on every rank what `rank` has in `error`, as "rank R: text" and of the same type. Collective.
+/// A DeviceError that all ranks have agreed on; any other is the business of the rank that has it alone.
+class SharedDeviceError : public DeviceError {
+  using DeviceError::DeviceError;
+};
+
+/// Throws on every rank what `rank` has in `error`, as "rank R: text" and of the same type, a DeviceError as SharedDeviceError.
+/// Collective.
 [[noreturn]] void throw_error_of(Communicator& communicator, int rank, const RankError& error);
 
 /// Returns when no rank has an error; else throws, on every rank, the error of the first rank that has one. Collective: this is how
