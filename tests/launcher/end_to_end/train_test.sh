@@ -19,7 +19,8 @@ as_planned() {
     [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "$kind: planned '$planned', allocated '$allocated'"
   done
   planned=$(sed -nE "s/^memory  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
-  contains "$log" "memory of rank 0  $planned"
+  allocated=$(sed -nE "s/^memory of rank 0  +([0-9].*)/\1/p" "$log")
+  [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "in all: planned '$planned', allocated '$allocated'"
 }
 as_planned train.log "${options[@]:0:8}" --ranks 2
 short=(--model resnet-18 --width 8 --dataset synthetic --samples 32 --batch 8 --steps 2 --threads 2)
