@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <mutex>
@@ -230,6 +231,41 @@ void DamagedCheckpoint::save_with_little_space() const {
 TEST_F(DamagedCheckpoint, ADiskThatIsFullOnOneRankFailsAllRanksAndLeavesTheOldOnesIntact) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(save_with_little_space(), ::testing::ExitedWithCode(0), "");
+}
+
+/// While it lives nobody in this process writes into the directory, root neither: root acts as an ordinary user meanwhile.
+class ReadOnlyDirectory {
+ public:
+  explicit ReadOnlyDirectory(fs::path path) : path_(std::move(path)), is_root_(geteuid() == 0) {
+    constexpr auto kOthersRead = static_cast<fs::perms>(0555);
+    fs::permissions(path_.parent_path(), kOthersRead, fs::perm_options::add);
+    fs::permissions(path_, kOthersRead);
+    constexpr uid_t kNobody = 65534;
+    EXPECT_EQ(is_root_ ? seteuid(kNobody) : 0, 0);
+  }
+  ~ReadOnlyDirectory() {
+    EXPECT_EQ(is_root_ ? seteuid(0) : 0, 0);
+    fs::permissions(path_, fs::perms::owner_write, fs::perm_options::add);
+  }
+  ReadOnlyDirectory(const ReadOnlyDirectory&) = delete;
+  ReadOnlyDirectory& operator=(const ReadOnlyDirectory&) = delete;
+
+ private:
+  fs::path path_;
+  bool is_root_;
+};
+
+TEST_F(DamagedCheckpoint, ADirectoryThatIsReadOnlyFailsAllRanksByItsNameAndLeavesTheOldOnesIntact) {
+  const fs::path directory = run() / "checkpoints";
+  {
+    const ReadOnlyDirectory read_only(directory);
+    const std::string text = failure_of_save(run(), 2);
+    for (const std::string& part : {"rank 0: cannot create directory " + directory.string(), std::string("Permission denied")}) {
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+    }
+    EXPECT_EQ(load(), (Loaded{2, {}, {}}));
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory), fs::directory_iterator()), 2) << "half a checkpoint is left";
 }
 
 }  // namespace
