@@ -150,9 +150,12 @@ std::string first_word(const std::vector<std::string>& arguments) {
     throw NothingToRun(text.str(), false);
   }
   const std::string command = first_word(arguments);
-  const auto is_meant = [&](const CLI::App* known) { return known->get_name() == command; };
-  if (!command.empty() && parser.app.get_subcommands(is_meant).empty()) {
-    throw NothingToRun(fmt::format("there is no command \"{}\" (see minim --help)", command), true);
+  std::vector<std::string> commands;
+  for (const CLI::App* known : parser.app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(known->get_name());
+  }
+  if (!command.empty() && std::find(commands.begin(), commands.end(), command) == commands.end()) {
+    throw NothingToRun(fmt::format("there is no command \"{}\" among {}", command, joined(commands)), true);
   }
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');

@@ -97,7 +97,7 @@ contains memory.log "a rank needs"
 
 # A command that there is not.
 expect 2 command.log "$minim" frob
-contains command.log 'there is no command "frob"'
+contains command.log 'there is no command "frob" among train|eval|plan|doctor|export|inspect'
 
 # Training that cannot go on.
 expect 3 numeric.log ranks 2 train --dataset synthetic --batch 16 --steps 100 --lr 1e6 --schedule constant --loss-scale off --progress none --output numeric
