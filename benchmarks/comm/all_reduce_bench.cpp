@@ -1,11 +1,11 @@
 // FP16 all-reduce of the `mpi` communicator against MPI_Allreduce in FP32 with as many elements: as a caller gets it by default
-// (out of place, one call), and tuned (in place, pieces of 2 MB, warm pages). Its arrays lie on huge pages where the system has them:
-// with small ones Open MPI's single-copy transfers take twice as long here. Run by mpirun with one rank per core.
+// (out of place, one call), and tuned (in place, pieces of 2 MB, warm pages). Its arrays lie on huge pages where the system has
+// them: with small ones Open MPI's single-copy transfers take twice as long here. Run by mpirun with one rank per core.
 //
 // Bound: memory. With P ranks and n elements each rank reads its n / P elements of P copies and writes them to P copies: 2n bytes
 // read, 2n written, as much as if it updated its own n elements in place. The yardstick does that, in all ranks at once.
-// The three all-reduces and the yardstick alternate in rounds; the time of a round is that of its slowest rank, and a ratio is the
-// median of the ratios round by round.
+// The three all-reduces and the yardstick alternate in rounds; the time of a round is that of its slowest rank, and a ratio is
+// the median of the ratios round by round.
 //
 //   mpirun -np 2 --bind-to core all_reduce_bench [--short] [--json FILE]
 
@@ -156,8 +156,8 @@ std::vector<Contender> contenders(Communicator& group, Arrays& arrays) {
        [&, count](std::int64_t elements) {
          constexpr std::int64_t kPiece = (2 << 20) / sizeof(float);
          for (std::int64_t begin = 0; begin < elements; begin += kPiece) {
-           MPI_Allreduce(MPI_IN_PLACE, arrays.result.data() + begin, count(std::min(kPiece, elements - begin)), MPI_FLOAT, MPI_SUM,
-                         MPI_COMM_WORLD);
+           MPI_Allreduce(MPI_IN_PLACE, arrays.result.data() + begin, count(std::min(kPiece, elements - begin)), MPI_FLOAT,
+                         MPI_SUM, MPI_COMM_WORLD);
          }
        }},
       {"update",
@@ -225,10 +225,10 @@ double median_ratio(const std::vector<double>& times, const std::vector<double>&
 
 std::string row(std::int64_t elements, const std::vector<std::vector<double>>& times, double distance_ns) {
   const double own = median(times[0]);
-  return fmt::format("{:>10} {:>10.2f} ±{:>3.0f}% {:>11.2f} {:>11.2f} {:>9.2f}x {:>9.2f}x {:>8.1f} {:>8.2f} {:>6.0f}\n", elements, own * 1e6,
-                     spread(times[0]) * 100, median(times[1]) * 1e6, median(times[2]) * 1e6, median_ratio(times[1], times[0]),
-                     median_ratio(times[2], times[0]), static_cast<double>(elements) * 2e-9 / own, median_ratio(times[3], times[0]),
-                     distance_ns);
+  return fmt::format("{:>10} {:>10.2f} ±{:>3.0f}% {:>11.2f} {:>11.2f} {:>9.2f}x {:>9.2f}x {:>8.1f} {:>8.2f} {:>6.0f}\n", elements,
+                     own * 1e6, spread(times[0]) * 100, median(times[1]) * 1e6, median(times[2]) * 1e6,
+                     median_ratio(times[1], times[0]), median_ratio(times[2], times[0]),
+                     static_cast<double>(elements) * 2e-9 / own, median_ratio(times[3], times[0]), distance_ns);
 }
 
 std::string json_line(std::int64_t elements, const std::vector<std::vector<double>>& times, double distance_ns) {
@@ -255,10 +255,12 @@ void run(const Options& options) {
   CoreDistance distance;
   std::string lines;
   if (rank() == 0) {
-    std::cout << fmt::format("all-reduce over {} ranks, {} nodes: FP16 through shared memory against MPI_Allreduce in FP32, times in us\n",
-                             ranks(), group->nodes())
-              << fmt::format("{:>10} {:>16} {:>11} {:>11} {:>10} {:>10} {:>8} {:>8} {:>6}\n", "elements", "fp16", "MPI default",
-                             "MPI tuned", "default/", "tuned/", "GB/s", "of bound", "ns");
+    std::cout
+        << fmt::format(
+               "all-reduce over {} ranks, {} nodes: FP16 through shared memory against MPI_Allreduce in FP32, times in us\n",
+               ranks(), group->nodes())
+        << fmt::format("{:>10} {:>16} {:>11} {:>11} {:>10} {:>10} {:>8} {:>8} {:>6}\n", "elements", "fp16", "MPI default",
+                       "MPI tuned", "default/", "tuned/", "GB/s", "of bound", "ns");
   }
   std::vector<double> distances;
   const auto all = contenders(*group, arrays);
@@ -272,8 +274,9 @@ void run(const Options& options) {
   }
   if (rank() != 0) return;
   const auto [nearest, farthest] = std::minmax_element(distances.begin(), distances.end());
-  std::cout << fmt::format("ns: from core to core one way, {:.0f} to {:.0f}: the cores {} a cache\n", *nearest, *farthest,
-                           *farthest < kSharedCacheNs ? "share" : (*nearest < kSharedCacheNs ? "shared at times" : "do not share"));
+  std::cout << fmt::format(
+      "ns: from core to core one way, {:.0f} to {:.0f}: the cores {} a cache\n", *nearest, *farthest,
+      *farthest < kSharedCacheNs ? "share" : (*nearest < kSharedCacheNs ? "shared at times" : "do not share"));
   if (!options.json.empty()) std::ofstream(options.json, std::ios::app) << lines;
 }
 

@@ -36,7 +36,8 @@ TensorView Bucket::slice(TensorView flat, int rank, int world_size) const {
   return flat.slice(rank * length, (rank + 1) * length);
 }
 
-std::vector<Bucket> plan_buckets(std::span<Parameter* const> parameters, DType compute_dtype, int world_size, BucketOptions options) {
+std::vector<Bucket> plan_buckets(std::span<Parameter* const> parameters, DType compute_dtype, int world_size,
+                                 BucketOptions options) {
   if (world_size < 1) throw InvalidArgument(fmt::format("buckets for {} ranks, at least one is wanted", world_size));
   std::vector<Bucket> buckets;
   std::map<DType, std::size_t> open;  // of each type; normalisation parameters in FP32 alternate with weights of the other type

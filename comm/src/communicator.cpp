@@ -92,8 +92,8 @@ Work Communicator::reduce_scatter_fp32(TensorView data, TensorView sums, Collect
   check_divisible(request, size());
   check_apart(request);
   if (sums.dtype() != DType::fp32 || sums.elements() != data.elements() / size()) {
-    throw InvalidArgument(fmt::format("{}: sums are {} {}, wanted {} fp32", title(request), sums.elements(), minim::name(sums.dtype()),
-                                      data.elements() / size()));
+    throw InvalidArgument(fmt::format("{}: sums are {} {}, wanted {} fp32", title(request), sums.elements(),
+                                      minim::name(sums.dtype()), data.elements() / size()));
   }
   return submit(std::move(request));
 }
@@ -111,8 +111,8 @@ Work Communicator::all_to_all(ConstTensorView send, TensorView receive, Collecti
   check_divisible(request, size());
   check_apart(request);
   if (send.dtype() != receive.dtype() || send.elements() != receive.elements()) {
-    throw InvalidArgument(fmt::format("{}: sends {} {}, receives {} {}", title(request), send.elements(), minim::name(send.dtype()),
-                                      receive.elements(), minim::name(receive.dtype())));
+    throw InvalidArgument(fmt::format("{}: sends {} {}, receives {} {}", title(request), send.elements(),
+                                      minim::name(send.dtype()), receive.elements(), minim::name(receive.dtype())));
   }
   return submit(std::move(request));
 }

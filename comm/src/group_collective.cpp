@@ -41,7 +41,8 @@ GroupCollective::GroupCollective(const GroupContext& context, const Request& req
 // Agreement.
 
 void GroupCollective::post() {
-  const Location location = fits_slot() ? Location{} : context_.registry.locate(request_.input.raw(), request_.input.size_bytes());
+  const Location location =
+      fits_slot() ? Location{} : context_.registry.locate(request_.input.raw(), request_.input.size_bytes());
   context_.node.post(signature_, location, sequence_ % 2);
 }
 
@@ -49,7 +50,8 @@ void GroupCollective::check_agreement() const {
   if (const auto mismatch = context_.node.find_mismatch(sequence_ % 2)) throw CommError(*mismatch);
 }
 
-/// The nodes' first ranks compare signatures, each with two others in each of log2(N) rounds; none is through before all have come.
+/// The nodes' first ranks compare signatures, each with two others in each of log2(N) rounds; none is through before all have
+/// come.
 Steps GroupCollective::agree_between_nodes() {
   Signature theirs;
   context_.nodes_meet = true;
@@ -150,15 +152,16 @@ void GroupCollective::read_slots() {
   const std::int64_t own = me() * slices_.stride;
   const auto slot = [&](int r) { return static_cast<const std::byte*>(sources[static_cast<std::size_t>(r)]); };
   switch (request_.kind) {
-    case CollectiveKind::all_reduce:
-      return simd::reduce_scaled(sources, dtype(), 0, slices_.elements, scale_, {&destination, 1});
+    case CollectiveKind::all_reduce: return simd::reduce_scaled(sources, dtype(), 0, slices_.elements, scale_, {&destination, 1});
     case CollectiveKind::reduce_scatter:
       return simd::reduce_scaled(sources, dtype(), own, own + slices_.stride, scale_, {&destination, 1});
     case CollectiveKind::reduce_scatter_fp32:
       return simd::reduce_to_float(sources, dtype(), own, own + slices_.stride, request_.output.data<float>());
     case CollectiveKind::all_gather:
       for (int r = 0; r < topology().size; ++r) {
-        if (r != me()) std::memcpy(to + static_cast<std::size_t>(r) * slice_bytes, slot(r) + static_cast<std::size_t>(r) * slice_bytes, slice_bytes);
+        if (r != me())
+          std::memcpy(to + static_cast<std::size_t>(r) * slice_bytes, slot(r) + static_cast<std::size_t>(r) * slice_bytes,
+                      slice_bytes);
       }
       return;
     case CollectiveKind::all_to_all:

@@ -31,11 +31,11 @@ struct GroupContext {
 ///
 /// Small messages within one node: every rank copies its data into a slot, synchronises once, and reads the others' slots.
 /// Everything else: tensors that peers can address are worked on where they lie, others are copied through staging areas piece by
-/// piece. With P ranks on a node and n bytes, an all-reduce of addressable tensors synchronises twice; each rank reads n bytes and
-/// writes n: its share of the sum into all copies.
+/// piece. With P ranks on a node and n bytes, an all-reduce of addressable tensors synchronises twice; each rank reads n bytes
+/// and writes n: its share of the sum into all copies.
 ///
-/// Between nodes each lane carries its share of every slice: partial sums of the node in the wire type go to the node that owns the
-/// slice, the sums come back (2 n (N - 1) / N bytes out and in per node, spread over the lanes).
+/// Between nodes each lane carries its share of every slice: partial sums of the node in the wire type go to the node that owns
+/// the slice, the sums come back (2 n (N - 1) / N bytes out and in per node, spread over the lanes).
 class GroupCollective {
  public:
   GroupCollective(const GroupContext& context, const Request& request, const Signature& signature, std::uint64_t sequence);

@@ -73,7 +73,8 @@ Steps GroupCollective::exchange_partials() {
   for (std::size_t l = 0; l < local_ranks.size(); ++l) {
     const std::int64_t length = lane_range(local_ranks[l]).length();
     for (int node = 0; node < topology().nodes() && length > 0; ++node) {
-      if (node != topology().node) transport.receive(topology().rank_at(node, topology().local_rank), slot(l, node), bytes(length));
+      if (node != topology().node)
+        transport.receive(topology().rank_at(node, topology().local_rank), slot(l, node), bytes(length));
     }
   }
   co_await wait_for_exchange();
@@ -128,7 +129,8 @@ Steps GroupCollective::exchange_root() {
 void GroupCollective::collect(int slice) {
   const bool broadcast = request_.kind == CollectiveKind::broadcast;
   const int owner = broadcast ? request_.root : slice;
-  if (request_.kind == CollectiveKind::all_reduce || request_.kind == CollectiveKind::reduce_scatter || !topology().is_local(owner)) {
+  if (request_.kind == CollectiveKind::all_reduce || request_.kind == CollectiveKind::reduce_scatter ||
+      !topology().is_local(owner)) {
     collect_from_lanes(slice);
     return;
   }

@@ -24,8 +24,8 @@ bool is_crowded(int ranks) {
 
 }  // namespace
 
-GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, Segment segment, std::unique_ptr<Transport> transport,
-                                     std::chrono::milliseconds deadline)
+GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, Segment segment,
+                                     std::unique_ptr<Transport> transport, std::chrono::milliseconds deadline)
     : QueuedCommunicator(is_crowded(topology.local_size())),
       name_(name),
       topology_(std::move(topology)),
@@ -128,7 +128,8 @@ void GroupCommunicator::give_up(const Signature& signature, Clock::duration sile
   throw CommError(missing_text(signature, ranks, deadline_));
 }
 
-/// Adds what other nodes are waiting for, and the nodes that said nothing where all should have come; leaves out ranks that spoke.
+/// Adds what other nodes are waiting for, and the nodes that said nothing where all should have come; leaves out ranks that
+/// spoke.
 std::vector<int> GroupCommunicator::add_hints(const std::vector<int>& ranks) const {
   std::set<int> missing(ranks.begin(), ranks.end());
   missing.insert(hinted_.begin(), hinted_.end());

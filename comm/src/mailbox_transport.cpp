@@ -10,7 +10,9 @@
 namespace minim::detail {
 
 MailboxFabric::MailboxFabric(int size)
-    : size_(size), boxes_(static_cast<std::size_t>(size) * static_cast<std::size_t>(size)), notices_(static_cast<std::size_t>(size)) {}
+    : size_(size),
+      boxes_(static_cast<std::size_t>(size) * static_cast<std::size_t>(size)),
+      notices_(static_cast<std::size_t>(size)) {}
 
 void MailboxTransport::send(int to, const void* data, std::int64_t size_bytes) {
   auto message = std::make_shared<MailboxFabric::Message>();

@@ -108,7 +108,8 @@ Segment make_segment(const MpiGroup& group, SharedWindow& shared) {
   auto window = make_window(group.node, kNodeBoardBytes + SegmentPart::size_bytes(segment.staging_bytes));
   int ready = window ? 1 : 0;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &ready, 1, MPI_INT, MPI_MIN, group.all), "MPI_Allreduce");
-  if (ready == 0) throw DeviceError("the ranks of a node need shared memory for communication: /dev/shm has too little room left");
+  if (ready == 0)
+    throw DeviceError("the ranks of a node need shared memory for communication: /dev/shm has too little room left");
   shared = std::move(*window);
   void* const board = shared.parts.front();
   segment.node = group.topology.local_rank == 0 ? new (board) NodeBoard : static_cast<NodeBoard*>(board);
@@ -162,7 +163,8 @@ Buffer MpiCommunicator::allocate(Backend& backend, std::int64_t size_bytes, Memo
   return {own, size_bytes, kind, backend.memory(), [registry = registry(), number](void*) { registry->release(number); }};
 }
 
-/// Freeing a window takes all ranks, which release their buffers whenever they like: so it happens here, for what all have released.
+/// Freeing a window takes all ranks, which release their buffers whenever they like: so it happens here, for what all have
+/// released.
 void MpiCommunicator::free_released_windows() {
   if (allocations_.empty()) return;
   std::vector<int> released;

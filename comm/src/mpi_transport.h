@@ -2,8 +2,6 @@
 
 #include <mpi.h>
 
-#include <deque>
-
 #include "transport.h"
 
 namespace minim::detail {

@@ -17,8 +17,8 @@ std::optional<std::string> NodeGroup::find_mismatch(unsigned parity) const {
   for (int peer = 1; peer < size(); ++peer) {
     const RankBoard& board = *part(peer).board;
     if (board.digest[parity] == first.digest[parity]) continue;
-    return mismatch_text(topology_.local_ranks().front(), first.signature[parity],
-                         topology_.rank_at(topology_.node, peer), board.signature[parity]);
+    return mismatch_text(topology_.local_ranks().front(), first.signature[parity], topology_.rank_at(topology_.node, peer),
+                         board.signature[parity]);
   }
   return std::nullopt;
 }
@@ -44,7 +44,8 @@ bool NodeGroup::has_ended(int rank) const {
 
 bool NodeGroup::fail(const std::string& reason) {
   int expected = NodeBoard::none;
-  if (!segment_.node->failure.compare_exchange_strong(expected, NodeBoard::being_written, std::memory_order_acq_rel)) return false;
+  if (!segment_.node->failure.compare_exchange_strong(expected, NodeBoard::being_written, std::memory_order_acq_rel))
+    return false;
   const std::size_t length = std::min(reason.size(), sizeof segment_.node->reason - 1);
   std::memcpy(segment_.node->reason, reason.data(), length);
   segment_.node->reason[length] = '\0';

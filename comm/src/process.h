@@ -7,8 +7,8 @@ namespace minim::detail {
 /// A process as others on its machine can recognise it. All zero: unknown, or a thread of this process.
 struct ProcessId {
   std::int64_t pid = 0;
-  std::uint64_t start_time = 0;      ///< tells a process from a later one with the same number
-  std::uint64_t pid_namespace = 0;   ///< numbers mean the same within one namespace only
+  std::uint64_t start_time = 0;     ///< tells a process from a later one with the same number
+  std::uint64_t pid_namespace = 0;  ///< numbers mean the same within one namespace only
 
   static ProcessId self();
   /// Whether this process can look up `other` by its number.

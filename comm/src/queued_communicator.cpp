@@ -14,7 +14,8 @@ constexpr std::chrono::milliseconds kLongestBlindWait{1};
 
 QueuedCommunicator::~QueuedCommunicator() {
   for (const auto& collective : queue_) {
-    const std::string text = fmt::format("{}: the communicator was destroyed before it had completed", collective->signature().title());
+    const std::string text =
+        fmt::format("{}: the communicator was destroyed before it had completed", collective->signature().title());
     collective->fail(std::make_exception_ptr(CommError(text)));
   }
 }
@@ -71,7 +72,8 @@ void QueuedCommunicator::check_input(const Collective& collective) {
   try {
     collective.request().options.after.wait();
   } catch (const std::exception& error) {
-    fail(std::current_exception(), fmt::format("rank {} cannot start {}: {}", rank(), collective.signature().title(), error.what()));
+    fail(std::current_exception(),
+         fmt::format("rank {} cannot start {}: {}", rank(), collective.signature().title(), error.what()));
     throw;
   }
 }

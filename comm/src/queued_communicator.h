@@ -11,7 +11,8 @@
 
 namespace minim::detail {
 
-/// Queues collectives and drives them in order. What a collective does, and how a group notices trouble, is up to derived classes.
+/// Queues collectives and drives them in order. What a collective does, and how a group notices trouble, is up to derived
+/// classes.
 class QueuedCommunicator : public Communicator {
  public:
   /// What is still queued fails, so that nobody waits for its events for ever.

@@ -33,7 +33,8 @@ Location Registry::locate(const void* data, std::int64_t size_bytes) const {
 
 std::byte* Registry::address(Location location, int local_rank) const {
   const std::scoped_lock lock(mutex_);
-  return entries_[static_cast<std::size_t>(location.allocation)].bases[static_cast<std::size_t>(local_rank)] + location.offset_bytes;
+  return entries_[static_cast<std::size_t>(location.allocation)].bases[static_cast<std::size_t>(local_rank)] +
+         location.offset_bytes;
 }
 
 }  // namespace minim::detail

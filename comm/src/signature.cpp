@@ -40,7 +40,8 @@ void Signature::set_label(std::string_view text) {
 
 std::uint64_t Signature::digest() const {
   const auto small = static_cast<std::uint64_t>(kind) << 8U | static_cast<std::uint64_t>(dtype);
-  const auto numbers = static_cast<std::uint64_t>(static_cast<std::uint32_t>(root)) << 32U | static_cast<std::uint32_t>(scale_exponent);
+  const auto numbers =
+      static_cast<std::uint64_t>(static_cast<std::uint32_t>(root)) << 32U | static_cast<std::uint32_t>(scale_exponent);
   return mix(mix(mix(mix(small, numbers), static_cast<std::uint64_t>(elements)), label_hash), 0);
 }
 
@@ -61,7 +62,8 @@ std::string rank_list(const std::vector<int>& ranks) {
 }
 
 std::string mismatch_text(int rank, const Signature& signature, int other_rank, const Signature& other) {
-  return fmt::format("ranks disagree: rank {} calls {}, rank {} calls {}", rank, signature.describe(), other_rank, other.describe());
+  return fmt::format("ranks disagree: rank {} calls {}, rank {} calls {}", rank, signature.describe(), other_rank,
+                     other.describe());
 }
 
 std::string missing_text(const Signature& signature, const std::vector<int>& ranks, std::chrono::milliseconds waited) {

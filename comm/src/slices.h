@@ -24,8 +24,8 @@ inline Range part_of(std::int64_t elements, int count, int index) {
   return {std::min(elements, index * stride), std::min(elements, (index + 1) * stride)};
 }
 
-/// How a message is cut: into slices, one for each rank (or one in all), and each slice into pieces of `piece` elements. Piece p of
-/// the message is piece p of every slice.
+/// How a message is cut: into slices, one for each rank (or one in all), and each slice into pieces of `piece` elements. Piece p
+/// of the message is piece p of every slice.
 struct Slices {
   std::int64_t elements = 0;
   int count = 1;

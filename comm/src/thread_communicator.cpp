@@ -56,7 +56,8 @@ Buffer ThreadCommunicator::allocate(Backend& backend, std::int64_t size_bytes, M
   const TensorView exchanged(addresses.data(), DType::int64, Shape{size()});
   all_gather(exchanged, {.label = fmt::format("allocation of {} bytes", size_bytes), .after = {}}).wait();
   std::vector<std::byte*> bases;
-  for (const int r : topology().local_ranks()) bases.push_back(reinterpret_cast<std::byte*>(addresses[static_cast<std::size_t>(r)]));
+  for (const int r : topology().local_ranks())
+    bases.push_back(reinterpret_cast<std::byte*>(addresses[static_cast<std::size_t>(r)]));
   const std::int32_t allocation = registry()->add(std::move(bases), topology().local_rank, size_bytes);
   void* const data = memory->data();
   return {data, size_bytes, kind, nullptr, [memory = std::move(memory), registry = registry(), allocation](void*) mutable {

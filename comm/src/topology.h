@@ -9,8 +9,8 @@ namespace minim::detail {
 struct Topology {
   int rank = 0;
   int size = 1;
-  int node = 0;                            ///< of this rank
-  int local_rank = 0;                      ///< of this rank
+  int node = 0;        ///< of this rank
+  int local_rank = 0;  ///< of this rank
   int lanes = 1;
   std::vector<int> node_of;                ///< rank -> node; nodes are numbered by their lowest ranks
   std::vector<int> local_of;               ///< rank -> local rank

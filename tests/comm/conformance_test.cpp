@@ -186,7 +186,9 @@ TEST_P(Conformance, AllToAllTransposesParts) {
       for (const std::int64_t part : slice_counts(size())) {
         Values<std::int32_t> send(*rank, part * size(), place);
         Values<std::int32_t> receive(*rank, part * size(), place);
-        const auto value = [&](int from, int to, std::int64_t i) { return static_cast<std::int32_t>((from * 16 + to) * 1'000'000 + i); };
+        const auto value = [&](int from, int to, std::int64_t i) {
+          return static_cast<std::int32_t>((from * 16 + to) * 1'000'000 + i);
+        };
         for (int to = 0; to < size(); ++to) {
           for (std::int64_t i = 0; i < part; ++i) send[to * part + i] = value(rank->rank(), to, i);
         }
@@ -224,7 +226,8 @@ TEST_P(Conformance, NobodyPassesACollectiveBeforeTheLastRankHasCome) {
     for (const std::int64_t count : {0, 1}) {
       const Event opened = count == 0 ? gate : Event::manual();
       const CollectiveOptions options{.label = "gated", .after = last ? opened : Event()};
-      const Work work = count == 0 ? rank->barrier(options) : rank->all_reduce({empty.data(), DType::fp16, Shape{0}}, {}, options);
+      const Work work =
+          count == 0 ? rank->barrier(options) : rank->all_reduce({empty.data(), DType::fp16, Shape{0}}, {}, options);
       for (int polls = 0; polls < 1000; ++polls) rank->progress();
       EXPECT_FALSE(work.done());
       rank.meet();

@@ -39,8 +39,8 @@ std::vector<Disagreement> disagreements() {
   const Issue usual = [](Communicator& c, const TensorView& x) { return c.all_reduce(x, {}, {.label = "x", .after = {}}); };
   const std::string usual_text = "all-reduce of \"x\" (64 fp32)";
   return {
-      {usual, [](Communicator& c, const TensorView& x) { return c.all_gather(x.slice(0, 0), {.label = "x", .after = {}}); }, usual_text,
-       "all-gather of \"x\" (0 fp32)"},
+      {usual, [](Communicator& c, const TensorView& x) { return c.all_gather(x.slice(0, 0), {.label = "x", .after = {}}); },
+       usual_text, "all-gather of \"x\" (0 fp32)"},
       {usual, [](Communicator& c, const TensorView& x) { return c.all_reduce(x.slice(0, 63), {}, {.label = "x", .after = {}}); },
        usual_text, "all-reduce of \"x\" (63 fp32)"},
       {usual,
@@ -107,7 +107,8 @@ TEST_P(ConformanceUnderFailure, TheDeadlineNamesTheMissingRankAndTheCollective) 
           rank.meet();
           if (rank->rank() != missing) {
             const Work work = rank->all_reduce({data.data(), DType::fp16, Shape{100}}, {}, {.label = "bucket 3", .after = {}});
-            EXPECT_EQ(comm_error([&] { work.wait(); }), fmt::format("all-reduce of \"bucket 3\": rank {} missing after 1.5 s", missing));
+            EXPECT_EQ(comm_error([&] { work.wait(); }),
+                      fmt::format("all-reduce of \"bucket 3\": rank {} missing after 1.5 s", missing));
           }
           rank.meet();
           // The one that was late learns why nobody waited.
@@ -157,7 +158,8 @@ TEST_P(ConformanceUnderFailure, ARankThatLeavesEarlyIsNamed) {
         if (rank->rank() == size() - 1) {
           rank.group.reset();
         } else {
-          expect_contains(comm_error([&] { rank->barrier({.label = "end", .after = {}}).wait(); }), fmt::format("rank {}", size() - 1));
+          expect_contains(comm_error([&] { rank->barrier({.label = "end", .after = {}}).wait(); }),
+                          fmt::format("rank {}", size() - 1));
         }
         rank.meet();
       },

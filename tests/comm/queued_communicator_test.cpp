@@ -36,7 +36,9 @@ class EndlessGroup final : public QueuedCommunicator {
   int nodes() const override { return 1; }
   int node_of(int /*rank*/) const override { return 0; }
   std::string_view name() const override { return "endless"; }
-  Buffer allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) override { return backend.allocate(size_bytes, kind); }
+  Buffer allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) override {
+    return backend.allocate(size_bytes, kind);
+  }
   void abort(const std::string& reason) override { fail(std::make_exception_ptr(CommError(reason)), reason); }
 
   bool steps_gone = false;

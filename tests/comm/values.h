@@ -37,8 +37,8 @@ class Values {
   std::int64_t elements_;
 };
 
-/// Element i of rank r: a multiple of 2^-6 that `T` holds exactly. Sums over the ranks of these tests, scaled by 2^-4 to 2^4, are exact
-/// in FP32 (11 significant bits, 8 ranks), so that an FP64 sum rounded once has the bits that are wanted.
+/// Element i of rank r: a multiple of 2^-6 that `T` holds exactly. Sums over the ranks of these tests, scaled by 2^-4 to 2^4, are
+/// exact in FP32 (11 significant bits, 8 ranks), so that an FP64 sum rounded once has the bits that are wanted.
 template <class T>
 double exact_value(int rank, std::int64_t i) {
   constexpr int kBits = kDType<T> == DType::bf16 ? 8 : 11;

@@ -43,8 +43,10 @@ struct BucketOptions {
   std::int64_t bucket_bytes = 25 << 20;  ///< a bucket is closed when it has at least so many
 };
 
-/// How parameters fall into buckets: in their order, one type a bucket. The same on every rank; depends on nothing but its arguments.
-std::vector<Bucket> plan_buckets(std::span<Parameter* const> parameters, DType compute_dtype, int world_size, BucketOptions options);
+/// How parameters fall into buckets: in their order, one type a bucket. The same on every rank; depends on nothing but its
+/// arguments.
+std::vector<Bucket> plan_buckets(std::span<Parameter* const> parameters, DType compute_dtype, int world_size,
+                                 BucketOptions options);
 
 /// The buckets of a set of parameters, in memory.
 class BucketSet {

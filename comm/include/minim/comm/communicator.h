@@ -50,9 +50,9 @@ class Work {
 
 /// A fixed group of ranks. Every rank issues the same collectives in the same order; they complete in that order.
 ///
-/// Collectives are asynchronous: a call queues one and returns. Queued collectives advance inside `progress()`, which `Work::wait`
-/// calls, on the calling thread and in short steps: there is no communication thread, so any thread level of MPI will do, and
-/// kernels on streams run meanwhile. One thread at a time uses a communicator.
+/// Collectives are asynchronous: a call queues one and returns. Queued collectives advance inside `progress()`, which
+/// `Work::wait` calls, on the calling thread and in short steps: there is no communication thread, so any thread level of MPI
+/// will do, and kernels on streams run meanwhile. One thread at a time uses a communicator.
 ///
 /// A collective starts when its `after` event has happened. Its deadline counts from there, and anew whenever it moves: a peer is
 /// missing when nothing came from it for that long. After an error every later collective fails with it.
