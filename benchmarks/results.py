@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes RESULTS.md beside this script: what mixed precision costs and gains, measured on this machine in one go.
+"""Makes RESULTS.md beside this script: what mixed precision costs and gains, measured on this machine.
 
 usage: benchmarks/results.py [--build DIR] [--runs DIR] [--epochs N] [--models lenet,resnet-18] [--only accuracy,techniques,memory,speed]
 
-Training runs that are already under --runs are not repeated, so an interrupted call can be continued.
+Training runs that are already under --runs are not repeated, so an interrupted call can be continued. Sections that are not asked for
+with --only stay as they are in the file; each says when, where and at which commit it was measured.
 """
 import argparse
 import datetime
@@ -43,6 +44,11 @@ def output_of(*command):
 
 
 COMMIT = output_of("git", "rev-parse", "--short", "HEAD")  # at the start: what was built then is what runs
+
+
+def provenance():
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    return f"Measured on {datetime.date.today().isoformat()} at commit `{COMMIT}`, on {os.cpu_count()} cores of {cpu}."
 
 
 def mpirun(ranks, *command, bind="core"):
@@ -176,12 +182,15 @@ def main():
     arguments.build = arguments.build.resolve()
     arguments.runs.mkdir(parents=True, exist_ok=True)
     sections = {"accuracy": accuracy_section, "techniques": techniques_section, "memory": memory_section, "speed": speed_section}
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    lines = ["# Results", "", f"Made by `benchmarks/results.py` on {datetime.date.today().isoformat()} at commit "
-             f"`{COMMIT}`, on {os.cpu_count()} cores of {cpu}.", ""]
-    for name in arguments.only:
-        lines += sections[name](arguments)
-    (ROOT / "benchmarks/RESULTS.md").write_text("\n".join(lines).rstrip() + "\n")
+    results = ROOT / "benchmarks/RESULTS.md"
+    kept = results.read_text().split("\n## ")[1:] if results.exists() else []
+    parts = {int(part.split(".", 1)[0]): ("## " + part).strip() for part in kept}
+    for number, (name, section) in enumerate(sections.items(), start=1):
+        if name in arguments.only:
+            title, *lines = section(arguments)
+            parts[number] = "\n".join([title, "", provenance(), *lines]).strip()
+    header = "# Results\n\nMade by `benchmarks/results.py`."
+    results.write_text("\n\n".join([header, *(parts[number] for number in sorted(parts))]) + "\n")
 
 
 if __name__ == "__main__":
