@@ -104,9 +104,19 @@ HWY_API VFloats load(const float* p) { return hn::LoadU(kFloats, p); }
 HWY_API VFloats load(const Half* p) { return half_to_floats(hn::LoadU(kHalfWords, &p->bits)); }
 HWY_API VFloats load(const BFloat16* p) { return bfloat16_to_floats(hn::LoadU(kHalfWords, &p->bits)); }
 
-HWY_API void store(VFloats v, float* p) { hn::StoreU(v, kFloats, p); }
-HWY_API void store(VFloats v, Half* p) { hn::StoreU(floats_to_half(v), kHalfWords, &p->bits); }
-HWY_API void store(VFloats v, BFloat16* p) { hn::StoreU(floats_to_bfloat16(v), kHalfWords, &p->bits); }
+/// Registers as they are stored: for values that go to several places, rounded once.
+HWY_API VFloats stored_as(float /*type*/, VFloats v) { return v; }
+HWY_API VHalfWords stored_as(Half /*type*/, VFloats v) { return floats_to_half(v); }
+HWY_API VHalfWords stored_as(BFloat16 /*type*/, VFloats v) { return floats_to_bfloat16(v); }
+
+HWY_API void store_bits(VFloats v, float* p) { hn::StoreU(v, kFloats, p); }
+HWY_API void store_bits(VHalfWords v, Half* p) { hn::StoreU(v, kHalfWords, &p->bits); }
+HWY_API void store_bits(VHalfWords v, BFloat16* p) { hn::StoreU(v, kHalfWords, &p->bits); }
+
+template <class T>
+HWY_API void store(VFloats v, T* p) {
+  store_bits(stored_as(T{}, v), p);
+}
 
 /// How many elements a step of a loop covers: all lanes, known to the compiler, or the `count` < kLanes that are left.
 struct AllLanes {

@@ -58,13 +58,22 @@ HWY_API void for_sums(const Sources<T, kCount>& sources, std::int64_t begin, std
   for_lanes(i, end, [&](auto lanes, std::int64_t k) { emit(lanes, sum_at(lanes, sources, k), k); });
 }
 
+template <class T>
+HWY_API void store_everywhere(AllLanes /*lanes*/, VFloats v, std::span<void* const> destinations, std::int64_t i) {
+  const auto bits = stored_as(T{}, v);
+  for (void* destination : destinations) store_bits(bits, static_cast<T*>(destination) + i);
+}
+template <class T>
+HWY_API void store_everywhere(FirstLanes lanes, VFloats v, std::span<void* const> destinations, std::int64_t i) {
+  for (void* destination : destinations) store(lanes, v, static_cast<T*>(destination) + i);
+}
+
 template <class T, int kCount>
 void reduce_scaled_count(const Sources<T, kCount>& sources, std::int64_t begin, std::int64_t end, float scale,
                          std::span<void* const> destinations) {
   const VFloats factor = hn::Set(kFloats, scale);
   for_sums(sources, begin, end, [&](auto lanes, VFloats sum, std::int64_t i) {
-    const VFloats scaled = hn::Mul(sum, factor);
-    for (void* destination : destinations) store(lanes, scaled, static_cast<T*>(destination) + i);
+    store_everywhere<T>(lanes, hn::Mul(sum, factor), destinations, i);
   });
 }
 
