@@ -72,9 +72,8 @@ template <class T, int kCount>
 void reduce_scaled_count(const Sources<T, kCount>& sources, std::int64_t begin, std::int64_t end, float scale,
                          std::span<void* const> destinations) {
   const VFloats factor = hn::Set(kFloats, scale);
-  for_sums(sources, begin, end, [&](auto lanes, VFloats sum, std::int64_t i) {
-    store_everywhere<T>(lanes, hn::Mul(sum, factor), destinations, i);
-  });
+  for_sums(sources, begin, end,
+           [&](auto lanes, VFloats sum, std::int64_t i) { store_everywhere<T>(lanes, hn::Mul(sum, factor), destinations, i); });
 }
 
 template <class T, int kCount>
