@@ -172,6 +172,7 @@ CheckpointStore::CheckpointStore(fs::path run, CheckpointOptions options) : run_
 }
 
 fs::path CheckpointStore::save(Trainer& trainer, const CheckpointExtra& extra) {
+  trainer.check_weights();  // no later step will tell
   Communicator& communicator = trainer.communicator();
   const CheckpointLayout layout(run_);
   const fs::path partial = layout.partial_name(trainer.attempted());

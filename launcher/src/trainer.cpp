@@ -77,6 +77,7 @@ struct Trainer::Impl {
   RankError run_to_agreement(int index, const Feed& feed, bool stop_requested);
   RankError run_micro_batches(int index, const Feed& feed);
   void judge(const PhaseRun& phase, const RankError& error);
+  [[noreturn]] void refuse_weight(const PhaseRun& phase, int rank, int parameter) const;
 };
 
 void Trainer::Impl::compile(PhaseConfig config) {
@@ -240,9 +241,7 @@ void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
       throw InvalidArgument(fmt::format("rank {} is at another step than rank 0", state.failed_rank));
     case AgreementError::configurations_differ:
       throw InvalidArgument(fmt::format("rank {} was started with another configuration than rank 0", state.failed_rank));
-    case AgreementError::weight_overflow:
-      throw NumericError(fmt::format("rank {}: a weight of \"{}\" has grown beyond what {} can hold", state.failed_rank, bad_tensor(),
-                                     name(compute_dtype(options.precision))));
+    case AgreementError::weight_overflow: refuse_weight(phase, state.failed_rank, state.first_bad_parameter);
     default: throw_error_of(communicator, state.failed_rank, error);
   }
   if (state.exhausted != 0) {
@@ -250,6 +249,12 @@ void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
                                    "first bad tensor: gradient of \"{}\"",
                                    state.consecutive_skips, state.used_loss_scale, bad_tensor()));
   }
+}
+
+void Trainer::Impl::refuse_weight(const PhaseRun& phase, int rank, int parameter) const {
+  const std::string& tensor = phase.optimizer->parameters()[static_cast<std::size_t>(parameter)]->name;
+  throw NumericError(fmt::format("rank {}: a weight of \"{}\" has grown beyond what {} can hold", rank, tensor,
+                                 name(compute_dtype(options.precision))));
 }
 
 Trainer::Trainer(Backend& backend, Communicator& communicator, Model& model, std::vector<PhaseConfig> phases, Options options)
@@ -279,7 +284,14 @@ Stream& Trainer::stream() { return *impl_->stream; }
 const Trainer::Options& Trainer::options() const { return impl_->options; }
 const Plan& Trainer::plan(int phase) const { return *impl_->phases.at(static_cast<std::size_t>(phase))->plans.front(); }
 
+void Trainer::check_weights() {
+  for (const auto& phase : impl_->phases) {
+    if (const auto found = phase->optimizer->find_weight_overflow()) impl_->refuse_weight(*phase, found->rank, found->parameter);
+  }
+}
+
 void Trainer::gather_weights() {
+  check_weights();
   for (auto& phase : impl_->phases) phase->optimizer->gather_weights(*impl_->stream);
 }
 

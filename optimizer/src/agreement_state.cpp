@@ -49,6 +49,8 @@ StepState AgreementState::read() const {
 
 void AgreementState::write(const StepState& state) const { std::memcpy(state_.view().raw(), &state, sizeof state); }
 
+std::int32_t AgreementState::read_overflow() const { return *overflow().data<std::int32_t>(); }
+
 void AgreementState::clear_overflow() const { *overflow().data<std::int32_t>() = kNoOverflow; }
 
 void AgreementState::fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,

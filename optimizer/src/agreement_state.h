@@ -23,6 +23,8 @@ class AgreementState {
 
   StepState read() const;
   void write(const StepState& state) const;
+  /// The parameter of which this rank's updates have made a weight that overflowed; kNoOverflow: none.
+  std::int32_t read_overflow() const;
   /// Forgets that a weight overflowed, when weights have been set anew.
   void clear_overflow() const;
 

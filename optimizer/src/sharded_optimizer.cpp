@@ -249,6 +249,17 @@ void ShardedOptimizer::gather_weights(Stream& compute) {
   impl_->current = true;
 }
 
+std::optional<WeightOverflow> ShardedOptimizer::find_weight_overflow() {
+  if (impl_->in_step) throw InvalidArgument("find_weight_overflow: the step before has not been drained");
+  std::vector<std::int32_t> found(static_cast<std::size_t>(impl_->world_size));
+  found[static_cast<std::size_t>(impl_->rank)] = impl_->agreement.read_overflow();
+  const TensorView view(found.data(), DType::int32, Shape{impl_->world_size});
+  impl_->communicator.all_gather(view, {.label = "weights that overflowed", .after = {}}).wait();
+  const auto first = std::ranges::find_if(found, [](std::int32_t parameter) { return parameter != kNoOverflow; });
+  if (first == found.end()) return std::nullopt;
+  return WeightOverflow{.rank = static_cast<int>(first - found.begin()), .parameter = *first};
+}
+
 const StepState& ShardedOptimizer::state() const { return impl_->outcome; }
 
 void ShardedOptimizer::set_state(const StepState& state) {

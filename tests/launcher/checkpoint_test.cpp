@@ -53,6 +53,16 @@ bool same_bits(const std::map<std::string, std::vector<float>>& a, const std::ma
 
 bool same_bits(const StepState& a, const StepState& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
+TEST(Checkpoint, IsNotMadeOfWeightsThatOverflowedInTheStepBefore) {
+  const ScratchDirectory scratch;
+  run_ranks(2, [&](Communicator& communicator) {
+    TinyRun tiny(communicator, {.learning_rate = 1e9});
+    tiny.train(1);
+    EXPECT_THROW(save(tiny, scratch.path()), NumericError);
+  });
+  EXPECT_TRUE(fs::is_empty(scratch.path()));
+}
+
 TEST(Checkpoint, ResumesBitForBitAtTheSameNumberOfRanks) {
   for (const auto& rule : {UpdateRule(SgdRule{}), UpdateRule(AdamRule{})}) {
     const ScratchDirectory scratch;

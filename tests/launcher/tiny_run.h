@@ -14,6 +14,7 @@ struct TinyOptions {
   Precision precision = Precision::mixed;
   UpdateRule rule = SgdRule{};
   LossScaleConfig loss_scale = {.initial = 1024.0F, .growth_interval = 2};
+  double learning_rate = 0.05;
   std::uint64_t seed = 3;
   std::int64_t channels = 5;  ///< of the convolution
   bool batch_norm = true;
@@ -45,7 +46,7 @@ class TinyRun {
     phases[0].batch = kGlobalBatch / communicator.size();
     phases[0].optimizer.rule = options.rule;
     phases[0].optimizer.loss_scale = options.loss_scale;
-    phases[0].optimizer.schedule = {.base = 0.05, .total_steps = 1000};
+    phases[0].optimizer.schedule = {.base = options.learning_rate, .total_steps = 1000};
     trainer_ = std::make_unique<Trainer>(*backend_, communicator, model_, std::move(phases),
                                          Trainer::Options{.precision = options.precision, .seed = options.seed});
   }

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "launcher/rank_threads.h"
 #include "launcher/small_network.h"
+#include "minim/runtime/error.h"
 
 namespace minim {
 namespace {
@@ -203,6 +205,46 @@ TEST(Trainer, ScaleThatOverflowsIsHalvedUntilStepsApplyAndLosesNothing) {
   EXPECT_EQ(last.attempted, 40);
   EXPECT_EQ(last.loss_scale, 16777216.0F / std::exp2(static_cast<float>(last.attempted - last.applied)));
   EXPECT_EQ(result.states.front().outcome, static_cast<int>(Outcome::skipped));
+}
+
+/// The sentences of all errors that ranks of a run at an absurd learning rate end with, when `after` follows its first step.
+std::set<std::string> numeric_errors(const std::function<void(Trainer&, const Feed&)>& after) {
+  std::set<std::string> errors;
+  std::mutex mutex;
+  run_ranks(2, [&](Communicator& communicator) {
+    const auto backend = make_cpu_backend(1);
+    Model model;
+    Graph graph(model, Graph::Mode::training);
+    build_network(graph);
+    std::vector<PhaseConfig> phases(1);
+    phases[0].graphs = {&graph};
+    phases[0].batch = 4;
+    phases[0].optimizer = sgd(1e9);
+    Trainer trainer(*backend, communicator, model, std::move(phases), {.seed = 3});
+    const Feed feed = [&](const MicroBatch& micro_batch) {
+      fill(*micro_batch.plans[0], communicator.rank() * 4, 4);
+      return 0;
+    };
+    trainer.step(feed);
+    EXPECT_EQ(trainer.state().outcome, static_cast<int>(Outcome::applied));
+    std::string text = "no error";
+    try {
+      after(trainer, feed);
+    } catch (const NumericError& error) {
+      text = error.what();
+    }
+    const std::scoped_lock lock(mutex);
+    errors.insert(text);
+  });
+  return errors;
+}
+
+TEST(Trainer, AWeightThatOverflowsInTheLastStepIsReportedAsInAnyOther) {
+  const auto in_step = numeric_errors([](Trainer& trainer, const Feed& feed) { trainer.step(feed); });
+  ASSERT_EQ(in_step.size(), 1U);
+  ASSERT_NE(in_step.begin()->find("has grown beyond what fp16 can hold"), std::string::npos) << *in_step.begin();
+  EXPECT_EQ(numeric_errors([](Trainer& trainer, const Feed&) { trainer.check_weights(); }), in_step);
+  EXPECT_EQ(numeric_errors([](Trainer& trainer, const Feed&) { trainer.gather_weights(); }), in_step);
 }
 
 }  // namespace

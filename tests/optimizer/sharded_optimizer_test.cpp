@@ -219,8 +219,11 @@ TEST(ShardedOptimizer, ReportsAWeightThatFp16CannotHoldAtTheNextAgreement) {
     // Only the last element of "fc" leaves the range: one rank knows.
     const GradientOf gradient = [](int p, std::int64_t i) { return p == 2 && i == 389 ? -30000.0F : 0.0F; };
     for (int step = 0; step < 3; ++step) {
+      EXPECT_FALSE(job.optimizer->find_weight_overflow().has_value());
       EXPECT_EQ(job.step(gradient).outcome, static_cast<int>(Outcome::applied));  // the weight becomes 30000, 60000, 90000
     }
+    const auto overflow = job.optimizer->find_weight_overflow();
+    EXPECT_TRUE(overflow.has_value() && overflow->parameter == 2);
     const StepState& state = job.step([](int, std::int64_t) { return 0.0F; });
     EXPECT_EQ(state.outcome, static_cast<int>(Outcome::failed));
     EXPECT_EQ(state.error_code, static_cast<int>(AgreementError::weight_overflow));

@@ -103,6 +103,11 @@ contains command.log 'there is no command "frob" among train|eval|plan|doctor|ex
 expect 3 numeric.log ranks 2 train --dataset synthetic --batch 16 --steps 100 --lr 1e6 --schedule constant --loss-scale off --progress none --output numeric
 grep -qE "^minim: .*(grown beyond what fp16 can hold|first bad tensor)" numeric.log || fail "the tensor is not named"
 [ "$(grep -c '^minim: ' numeric.log)" -eq 1 ] || fail "not exactly one sentence"
+# The last step makes the weights overflow: there is no later one to say so.
+expect 3 last.log ranks 2 train --dataset synthetic --batch 16 --steps 1 --lr 1e9 --schedule constant --progress none --output last
+contains last.log "has grown beyond what fp16 can hold"
+[ "$(grep -c '^minim: ' last.log)" -eq 1 ] || fail "not exactly one sentence"
+[ ! -e last/checkpoints ] || fail "weights that overflowed were saved"
 
 # Processes that do not know of each other.
 export SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0

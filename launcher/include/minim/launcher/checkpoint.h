@@ -29,7 +29,8 @@ class CheckpointStore {
   CheckpointStore(std::filesystem::path run, CheckpointOptions options = {});
 
   /// Writes a checkpoint of the trainer. Collective; returns on every rank after all of it is on disk under its final name.
-  /// On failure (disk full, no permission) every rank throws DataError naming the file; older checkpoints are intact.
+  /// On failure (disk full, no permission) every rank throws DataError naming the file; older checkpoints are intact. Throws what
+  /// `Trainer::check_weights` throws, before anything is written.
   std::filesystem::path save(Trainer& trainer, const CheckpointExtra& extra);
 
   /// Loads the newest checkpoint that is complete and undamaged. Collective. Damaged ones are passed over; `refused` gets a

@@ -68,7 +68,10 @@ class Trainer {
   const Options& options() const;
   const Plan& plan(int phase = 0) const;  ///< the phase's first
 
-  /// Makes every rank's low-precision weights current, for evaluation and export.
+  /// Throws NumericError, as the next step would, where the last update made a weight that its type cannot hold. For those who
+  /// use the weights after a run's last step; `gather_weights` and a checkpoint's save do it themselves.
+  void check_weights();
+  /// Makes every rank's low-precision weights current, for evaluation and export. Throws what `check_weights` throws.
   void gather_weights();
   /// Name of the parameter that a phase's state calls first bad; empty when none.
   std::string first_bad_parameter(int phase = 0) const;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,6 +50,12 @@ struct OptimizerMemory {
 };
 OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
 
+/// A weight that its storage type cannot hold.
+struct WeightOverflow {
+  int rank = 0;       ///< whose update made it
+  int parameter = 0;  ///< index in the optimizer's parameter list
+};
+
 /// What this rank has to say in the next agreement.
 struct HostReport {
   std::int32_t error_code = 0;
@@ -89,6 +96,10 @@ class ShardedOptimizer {
 
   /// Weights of the other ranks' slices are stale after an update: gathers them, for evaluation and export. A collective call.
   void gather_weights(Stream& compute);
+
+  /// What the next agreement would fail with: the first rank and parameter of which the last update made a weight that its
+  /// storage type cannot hold. The same on all ranks. A collective call.
+  std::optional<WeightOverflow> find_weight_overflow();
 
   const StepState& state() const;       ///< valid after drain
   void set_state(const StepState& state);
