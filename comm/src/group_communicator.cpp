@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "minim/runtime/error.h"
 
@@ -69,6 +70,11 @@ void GroupCommunicator::check_other_nodes() {
   if (!transport_) return;
   while (const auto notice = transport_->poll_notice()) {
     if (notice->kind == Notice::Kind::failure) throw CommError(notice->text);
+    if (notice->kind == Notice::Kind::at_work) {
+      node_.pass_on_word_of_work();
+      forget_hints();
+      continue;
+    }
     if (notice->sequence > hint_sequence_) {
       hinted_.clear();
       alive_.clear();
@@ -78,6 +84,47 @@ void GroupCommunicator::check_other_nodes() {
     hinted_.insert(notice->ranks, notice->ranks + notice->rank_count);
     alive_.insert(notice->from);
   }
+}
+
+/// Ranks of other nodes that wait for a collective which this one has not come to, or not completed, get an answer.
+void GroupCommunicator::show_work() {
+  node_.show_work();
+  if (!transport_) return;
+  while (const auto notice = transport_->poll_notice()) {
+    if (notice->kind == Notice::Kind::failure) throw CommError(notice->text);
+    if (notice->kind == Notice::Kind::missing && notice->sequence >= sequence_) tell_of_work(notice->from);
+  }
+}
+
+bool GroupCommunicator::peers_at_work() {
+  const std::uint64_t signs = node_.work_signs();
+  const std::uint64_t words = node_.work_words();
+  const bool here = std::exchange(work_signs_, signs) != signs;
+  const bool elsewhere = std::exchange(work_words_, words) != words;
+  if (here) answer_hints();
+  if (elsewhere) forget_hints();
+  return here || elsewhere;
+}
+
+/// Other nodes wait for a rank of this one, which has just shown that it is at work. What only was heard of a third node is not
+/// told again: two nodes that wait would keep each other waiting for ever.
+void GroupCommunicator::answer_hints() {
+  if (!transport_ || hint_sequence_ != sequence_) return;
+  for (const int waiting : alive_) tell_of_work(waiting);
+  forget_hints();
+}
+
+void GroupCommunicator::tell_of_work(int rank) const {
+  Notice notice;
+  notice.kind = Notice::Kind::at_work;
+  notice.from = this->rank();
+  transport_->notify(rank, notice);
+}
+
+void GroupCommunicator::forget_hints() {
+  hinted_.clear();
+  alive_.clear();
+  hint_sequence_ = 0;
 }
 
 void GroupCommunicator::check_lives(const Signature& signature) const {

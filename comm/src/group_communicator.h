@@ -26,6 +26,8 @@ class GroupCommunicator : public QueuedCommunicator {
   Steps start(const Collective& collective) final;
   void check_node() final;
   void check_other_nodes() final;
+  void show_work() final;
+  bool peers_at_work() final;
   void check_peers(const Collective& collective, Clock::duration silent) final;
   void spread_failure(const std::string& reason) noexcept final;
 
@@ -40,6 +42,9 @@ class GroupCommunicator : public QueuedCommunicator {
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();
+  void answer_hints();
+  void tell_of_work(int rank) const;
+  void forget_hints();
   std::vector<int> add_hints(const std::vector<int>& ranks) const;
   void give_up(const Signature& signature, Clock::duration silent);
 
@@ -60,6 +65,8 @@ class GroupCommunicator : public QueuedCommunicator {
   std::uint64_t hint_sequence_ = 0;
   std::set<int> hinted_;  // ranks that others wait for
   std::set<int> alive_;   // the others
+  std::uint64_t work_signs_ = 0;  // of this node, as last seen
+  std::uint64_t work_words_ = 0;
 };
 
 }  // namespace minim::detail

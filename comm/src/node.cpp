@@ -42,6 +42,12 @@ bool NodeGroup::has_ended(int rank) const {
   return self.sees(peer) && detail::has_ended(peer);
 }
 
+std::uint64_t NodeGroup::add_up(std::atomic<std::uint64_t> RankBoard::*count) const {
+  std::uint64_t sum = 0;
+  for (const SegmentPart& part : segment_.parts) sum += (part.board->*count).load(std::memory_order_acquire);
+  return sum;
+}
+
 bool NodeGroup::fail(const std::string& reason) {
   int expected = NodeBoard::none;
   if (!segment_.node->failure.compare_exchange_strong(expected, NodeBoard::being_written, std::memory_order_acq_rel))

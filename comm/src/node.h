@@ -37,6 +37,13 @@ class NodeGroup {
   /// Whether the process of a rank has ended, as far as this one can see it.
   bool has_ended(int rank) const;
 
+  /// This rank is at work, or has heard from another node that they are.
+  void show_work() { own().work_signs.fetch_add(1, std::memory_order_release); }
+  void pass_on_word_of_work() { own().work_words.fetch_add(1, std::memory_order_release); }
+  /// Counts over all ranks of the node: they are at work when it moves.
+  std::uint64_t work_signs() const { return add_up(&RankBoard::work_signs); }
+  std::uint64_t work_words() const { return add_up(&RankBoard::work_words); }
+
   /// The first failure of a node counts; its reason is what every rank of the node reports. False for the others.
   bool fail(const std::string& reason);
   bool failed() const { return segment_.node->failure.load(std::memory_order_acquire) == NodeBoard::failed; }
@@ -51,6 +58,7 @@ class NodeGroup {
 
  private:
   RankBoard& own() { return *part(topology_.local_rank).board; }
+  std::uint64_t add_up(std::atomic<std::uint64_t> RankBoard::*count) const;
   const RankBoard& board_of(int rank) const { return *part(topology_.local(rank)).board; }
 
   const Topology& topology_;

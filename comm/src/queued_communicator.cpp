@@ -34,6 +34,17 @@ void QueuedCommunicator::progress() {
   if (step() == Advance::waiting) watch();
 }
 
+void QueuedCommunicator::keep_alive() {
+  if (failure_) std::rethrow_exception(failure_);
+  try {
+    check_node();
+    show_work();
+  } catch (const std::exception& error) {
+    fail(std::current_exception(), error.what());
+    throw;
+  }
+}
+
 void QueuedCommunicator::wait_for(const Collective& collective) {
   Backoff backoff(crowded_);
   while (!collective.done()) {
@@ -100,7 +111,7 @@ void QueuedCommunicator::watch() {
     check_other_nodes();
     if (queue_.empty() || !queue_.front()->begun()) return;
     const auto now = Clock::now();
-    if (!silence_timed_) {
+    if (peers_at_work() || !silence_timed_) {
       silent_since_ = now;
       silence_timed_ = true;
     }

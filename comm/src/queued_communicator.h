@@ -19,6 +19,7 @@ class QueuedCommunicator : public Communicator {
   ~QueuedCommunicator() override;
 
   void progress() final;
+  void keep_alive() final;
 
  protected:
   using Clock = std::chrono::steady_clock;
@@ -34,6 +35,10 @@ class QueuedCommunicator : public Communicator {
   virtual void check_node() = 0;
   /// Throws CommError when another node says so. Called now and then.
   virtual void check_other_nodes() = 0;
+  /// Shows the others that this rank is at work. Throws CommError when another node has failed.
+  virtual void show_work() = 0;
+  /// Whether a rank that has still to come has shown since the last call that it is at work.
+  virtual bool peers_at_work() = 0;
   /// Throws CommError when it is time to give up on peers that have been silent for so long in a collective that has begun.
   virtual void check_peers(const Collective& collective, Clock::duration silent) = 0;
   /// This rank has failed with `reason`; called once, while what is queued still exists. Tells the others.
@@ -52,7 +57,7 @@ class QueuedCommunicator : public Communicator {
 
   std::deque<std::shared_ptr<Collective>> queue_;
   std::exception_ptr failure_;
-  Clock::time_point silent_since_;
+  Clock::time_point silent_since_;  // the last movement, or the last sign of work
   bool silence_timed_ = false;  // silent_since_ is set when silence is first looked at: a quick collective reads no clock
   bool crowded_;
 };

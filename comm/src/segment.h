@@ -31,6 +31,8 @@ struct alignas(128) RankBoard {
 
   alignas(64) std::atomic<bool> waits_for_other_nodes{false};
   std::atomic<bool> left{false};  ///< its communicator has been destroyed
+  std::atomic<std::uint64_t> work_signs{0};  ///< how often it has shown that it is at work
+  std::atomic<std::uint64_t> work_words{0};  ///< how often other nodes told it that they are
   ProcessId process;
   Signature signature[2];
 };

@@ -15,6 +15,7 @@ struct Notice {
   enum class Kind : std::uint8_t {
     failure,  ///< the group has failed: `text` is the reason
     missing,  ///< ranks that rank `from` waits for in collective number `sequence`
+    at_work,  ///< the answer: somebody on the node of rank `from` is at work and will come
   };
   static constexpr int kMostRanks = 32;
 

@@ -65,7 +65,7 @@ void write(CheckpointReader& reader, const fs::path& file, DType dtype) {
 void export_safetensors(const CheckpointInfo& info, const fs::path& file, DType dtype) {
   if (dtype != DType::fp16 && dtype != DType::fp32)
     throw InvalidArgument(fmt::format("export as {}, wanted fp16 or fp32", name(dtype)));
-  CheckpointReader reader(info.directory, read_manifest(info.directory));
+  CheckpointReader reader(info.directory, read_manifest(info.directory), {});
   const fs::path partial = file.string() + ".partial";
   std::error_code failure;
   try {

@@ -19,6 +19,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
+/// Between two calls of `at_work`: well below a second on any disk.
+constexpr std::size_t kPieceBytes = std::size_t{16} << 20U;
+
+void tell(const AtWork& at_work) {
+  if (at_work) at_work();
+}
 
 [[noreturn]] void fail(const char* action, const fs::path& path) {
   const std::error_code reason(errno, std::generic_category());
@@ -42,7 +48,7 @@ void check_system(const std::error_code& failure, const char* action, const fs::
   if (failure) throw DataError(fmt::format("cannot {} {}: {}", action, path.string(), failure.message()));
 }
 
-OutputFile::OutputFile(fs::path path) : path_(std::move(path)) {
+OutputFile::OutputFile(fs::path path, AtWork at_work) : path_(std::move(path)), at_work_(std::move(at_work)) {
   descriptor_ = open_file(path_, O_WRONLY | O_CREAT | O_TRUNC, "create");
 }
 
@@ -53,17 +59,29 @@ OutputFile::~OutputFile() {
 void OutputFile::write(std::span<const std::byte> bytes) {
   sum_.crc32 = extend_crc32(sum_.crc32, bytes);
   while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+    const ssize_t written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kPieceBytes));
     if (written < 0) {
       if (errno == EINTR) continue;
       fail("write", path_);
     }
     sum_.size_bytes += written;
     bytes = bytes.subspan(static_cast<std::size_t>(written));
+    tell(at_work_);
+  }
+}
+
+/// Brings what the system has not yet written to disk piece by piece, so that the last synchronisation finds little to do.
+void OutputFile::flush() {
+  constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  for (std::int64_t begin = 0; begin < sum_.size_bytes; begin += static_cast<std::int64_t>(kPieceBytes)) {
+    // Where the file system does not know it, or fails, fsync has the last word.
+    if (::sync_file_range(descriptor_, begin, kPieceBytes, kWriteAndWait) != 0) return;
+    tell(at_work_);
   }
 }
 
 FileSum OutputFile::close() {
+  flush();
   if (::fsync(descriptor_) != 0) fail("write", path_);
   const int descriptor = descriptor_;
   descriptor_ = -1;
@@ -71,7 +89,7 @@ FileSum OutputFile::close() {
   return sum_;
 }
 
-InputFile::InputFile(fs::path path) : path_(std::move(path)) {
+InputFile::InputFile(fs::path path, AtWork at_work) : path_(std::move(path)), at_work_(std::move(at_work)) {
   descriptor_ = open_file(path_, O_RDONLY, "open");
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -85,7 +103,7 @@ InputFile::~InputFile() { ::close(descriptor_); }
 
 void InputFile::read(std::int64_t offset_bytes, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const ssize_t count = ::pread(descriptor_, out.data(), out.size(), offset_bytes);
+    const ssize_t count = ::pread(descriptor_, out.data(), std::min(out.size(), kPieceBytes), offset_bytes);
     if (count < 0) {
       if (errno == EINTR) continue;
       fail("read", path_);
@@ -96,11 +114,12 @@ void InputFile::read(std::int64_t offset_bytes, std::span<std::byte> out) const 
     }
     offset_bytes += count;
     out = out.subspan(static_cast<std::size_t>(count));
+    tell(at_work_);
   }
 }
 
-FileSum sum_of(const fs::path& path) {
-  const InputFile file(path);
+FileSum sum_of(const fs::path& path, const AtWork& at_work) {
+  const InputFile file(path, at_work);
   FileSum sum;
   std::vector<std::byte> chunk(static_cast<std::size_t>(std::min<std::int64_t>(kChunkBytes, file.size_bytes())));
   while (sum.size_bytes < file.size_bytes()) {
@@ -130,18 +149,28 @@ void sync_directory(const fs::path& directory) {
   if (result != 0 && reason != EINVAL) fail("write", directory);
 }
 
-void replace_directory(const fs::path& from, const fs::path& to) {
+void remove_directory(const fs::path& directory, const AtWork& at_work) {
+  std::error_code ignored;
+  fs::directory_iterator entry(directory, ignored);
+  while (!ignored && entry != fs::directory_iterator()) {
+    const fs::path path = entry->path();
+    entry.increment(ignored);
+    std::error_code unremoved;
+    fs::remove_all(path, unremoved);
+    tell(at_work);
+  }
+  fs::remove(directory, ignored);
+}
+
+void replace_directory(const fs::path& from, const fs::path& to, const AtWork& at_work) {
   if (::rename(from.c_str(), to.c_str()) == 0) return;
   if (errno != EEXIST && errno != ENOTEMPTY) fail("rename to", to);
-  std::error_code ignored;  // the new directory is in place: what cannot be removed is a leftover, not a failure
   // The exchange is one step, so that there is a checkpoint under the name at any time. Not all file systems know it.
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) {
-    fs::remove_all(from, ignored);
-    return;
-  }
+  // The new directory is in place then: what cannot be removed is a leftover, not a failure.
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) return remove_directory(from, at_work);
   const fs::path aside = from.string() + ".replaced";
   if (::rename(to.c_str(), aside.c_str()) != 0 || ::rename(from.c_str(), to.c_str()) != 0) fail("rename to", to);
-  fs::remove_all(aside, ignored);
+  remove_directory(aside, at_work);
 }
 
 }  // namespace minim

@@ -13,7 +13,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kStatePrefix = "state:";
 
-CheckpointReader open(const CheckpointInfo& info) { return {info.directory, read_manifest(info.directory)}; }
+CheckpointReader open(const CheckpointInfo& info, const AtWork& at_work = {}) {
+  return {info.directory, read_manifest(info.directory), at_work};
+}
 
 /// Weights of a parameter in their type and physical order.
 void set_weight(const Parameter& parameter, std::span<const float> logical) {
@@ -34,9 +36,7 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
   return directories;
 }
 
-CheckpointInfo read_checkpoint_info(const fs::path& directory) {
-  const Manifest manifest = read_manifest(directory);
-  for (const auto& file : manifest.files) verify_file(directory, file);
+CheckpointInfo info_of(const fs::path& directory, const Manifest& manifest) {
   CheckpointInfo info;
   info.directory = directory;
   info.step = manifest.step();
@@ -52,6 +52,12 @@ CheckpointInfo read_checkpoint_info(const fs::path& directory) {
   return info;
 }
 
+CheckpointInfo read_checkpoint_info(const fs::path& directory, const AtWork& at_work) {
+  const Manifest manifest = read_manifest(directory);
+  for (const auto& file : manifest.files) verify_file(directory, file, at_work);
+  return info_of(directory, manifest);
+}
+
 std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std::string& name) {
   CheckpointReader reader = open(info);
   if (name.starts_with(kStatePrefix)) {
@@ -62,8 +68,8 @@ std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std:
   throw InvalidArgument(fmt::format("{}: has no tensor \"{}\"", info.directory.string(), name));
 }
 
-void load_weights(const CheckpointInfo& info, Model& model) {
-  CheckpointReader reader = open(info);
+void load_weights(const CheckpointInfo& info, Model& model, const AtWork& at_work) {
+  CheckpointReader reader = open(info, at_work);
   for (const auto& parameter : model.parameters()) {
     reader.check_match(reader.find_weights(parameter->name), "weight:" + parameter->name, parameter->shape);
   }

@@ -57,10 +57,11 @@ std::vector<std::int64_t> CheckpointLayout::steps() const {
   return steps;
 }
 
-void CheckpointLayout::remove_partial() const {
+void CheckpointLayout::remove_partial(const AtWork& at_work) const {
   for (const std::string& name : names_in(root_)) {
     if (!name.starts_with(kPartialPrefix)) continue;
-    std::error_code failure;
+    remove_directory(root_ / name, at_work);
+    std::error_code failure;  // of what is still there
     fs::remove_all(root_ / name, failure);
     check_system(failure, "remove", root_ / name);
   }

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "minim/launcher/at_work.h"
+
 namespace minim {
 
 /// Where a run keeps its checkpoints.
@@ -21,7 +23,7 @@ class CheckpointLayout {
   /// none.
   std::vector<std::int64_t> steps() const;
   /// Removes what saves that were cut off have left.
-  void remove_partial() const;
+  void remove_partial(const AtWork& at_work) const;
 
  private:
   std::filesystem::path root_;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "checkpoint_collective.h"
@@ -24,9 +25,26 @@ std::vector<std::int64_t> shared_candidates(Communicator& communicator, const Ch
   return steps;
 }
 
+/// Which of `ranks` checks each file: the largest files first, each by whom has least to read. The same on all ranks.
+std::vector<int> checkers_of(const std::vector<ManifestFile>& files, int ranks) {
+  std::vector<std::size_t> order(files.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&files](std::size_t a, std::size_t b) { return files[a].sum.size_bytes > files[b].sum.size_bytes; });
+  std::vector<std::int64_t> load_bytes(static_cast<std::size_t>(ranks));
+  std::vector<int> checkers(files.size());
+  for (const std::size_t file : order) {
+    const auto least = std::min_element(load_bytes.begin(), load_bytes.end());
+    *least += files[file].sum.size_bytes;
+    checkers[file] = static_cast<int>(least - load_bytes.begin());
+  }
+  return checkers;
+}
+
 /// Reads the manifest on rank 0 and checks all files, a share on each rank. Collective. Returns the manifest, or nothing and what
 /// is wrong, the same on all ranks.
-std::optional<Manifest> verify(Communicator& communicator, const fs::path& directory, std::string& refusal) {
+std::optional<Manifest> verify(Communicator& communicator, const fs::path& directory, const AtWork& at_work,
+                               std::string& refusal) {
   const fs::path path = directory / kManifestName;
   Attempt attempt;
   std::string text;
@@ -42,8 +60,9 @@ std::optional<Manifest> verify(Communicator& communicator, const fs::path& direc
   text = broadcast_text(communicator, std::move(text), 0);
   if (communicator.rank() != 0) attempt([&] { manifest = parse_manifest(text, path); });
   attempt([&] {
-    for (std::size_t i = 0; i < manifest->files.size(); ++i) {
-      if (static_cast<int>(i) % communicator.size() == communicator.rank()) verify_file(directory, manifest->files[i]);
+    const std::vector<int> checkers = checkers_of(manifest->files, communicator.size());
+    for (std::size_t i = 0; i < checkers.size(); ++i) {
+      if (checkers[i] == communicator.rank()) verify_file(directory, manifest->files[i], at_work);
     }
   });
   refusal = first_text(communicator, attempt.error().text);
@@ -131,29 +150,39 @@ void restore(CheckpointReader& reader, Trainer& trainer) {
   }
 }
 
-}  // namespace
-
-std::optional<CheckpointExtra> CheckpointStore::load_newest(Trainer& trainer, std::vector<std::string>& refused) {
-  Communicator& communicator = trainer.communicator();
-  const CheckpointLayout layout(run_);
+/// The newest checkpoint that is sound. Collective; throws DataError when there are some and none is.
+std::optional<CheckpointReader> find_sound(Communicator& communicator, const CheckpointLayout& layout, const AtWork& at_work,
+                                           std::vector<std::string>& refused) {
   const auto candidates = shared_candidates(communicator, layout);
   for (const std::int64_t step : candidates) {
+    const fs::path directory = layout.final_name(step);
     std::string refusal;
-    auto manifest = verify(communicator, layout.final_name(step), refusal);
-    if (!manifest) {
-      refused.push_back(std::move(refusal));
-      continue;
-    }
-    CheckpointReader reader(layout.final_name(step), std::move(*manifest));
-    check_match(reader, trainer);
-    Attempt attempt;
-    attempt([&] { restore(reader, trainer); });
-    agree_on_errors(communicator, attempt.error());
-    return reader.manifest().extra;
+    auto manifest = verify(communicator, directory, at_work, refusal);
+    if (manifest) return CheckpointReader(directory, std::move(*manifest), at_work);
+    refused.push_back(std::move(refusal));
   }
   if (candidates.empty()) return {};
   throw DataError(fmt::format("{}: none of {} checkpoints can be used; the newest: {}", layout.root().string(), candidates.size(),
                               refused[refused.size() - candidates.size()]));
+}
+
+}  // namespace
+
+std::optional<CheckpointInfo> CheckpointStore::find_newest(Communicator& communicator, std::vector<std::string>& refused) {
+  const auto found = find_sound(communicator, CheckpointLayout(run_), at_work(communicator), refused);
+  if (!found) return {};
+  return info_of(found->directory(), found->manifest());
+}
+
+std::optional<CheckpointExtra> CheckpointStore::load_newest(Trainer& trainer, std::vector<std::string>& refused) {
+  Communicator& communicator = trainer.communicator();
+  auto found = find_sound(communicator, CheckpointLayout(run_), at_work(communicator), refused);
+  if (!found) return {};
+  check_match(*found, trainer);
+  Attempt attempt;
+  attempt([&] { restore(*found, trainer); });
+  agree_on_errors(communicator, attempt.error());
+  return found->manifest().extra;
 }
 
 }  // namespace minim

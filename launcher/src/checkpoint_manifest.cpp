@@ -261,7 +261,7 @@ Manifest read_manifest(const std::filesystem::path& directory) {
   return parse_manifest(read_text(path), path);
 }
 
-void verify_file(const std::filesystem::path& directory, const ManifestFile& file) {
+void verify_file(const std::filesystem::path& directory, const ManifestFile& file, const AtWork& at_work) {
   const auto path = directory / file.name;
   std::error_code failure;
   const auto size = std::filesystem::file_size(path, failure);
@@ -269,7 +269,7 @@ void verify_file(const std::filesystem::path& directory, const ManifestFile& fil
   if (static_cast<std::int64_t>(size) != file.sum.size_bytes) {
     throw DataError(fmt::format("{}: offset {}: the file ends here, wanted {} bytes", path.string(), size, file.sum.size_bytes));
   }
-  const FileSum sum = sum_of(path);
+  const FileSum sum = sum_of(path, at_work);
   if (sum.crc32 != file.sum.crc32) {
     throw DataError(fmt::format("{}: CRC-32 of its {} bytes is {:08x}, the manifest wants {:08x}: it has been changed",
                                 path.string(), sum.size_bytes, sum.crc32, file.sum.crc32));

@@ -63,6 +63,8 @@ Manifest read_manifest(const std::filesystem::path& directory);
 Manifest parse_manifest(const std::string& text, const std::filesystem::path& path);
 
 /// Throws DataError unless the file is there with the size and checksum that the manifest gives.
-void verify_file(const std::filesystem::path& directory, const ManifestFile& file);
+void verify_file(const std::filesystem::path& directory, const ManifestFile& file, const AtWork& at_work);
+
+CheckpointInfo info_of(const std::filesystem::path& directory, const Manifest& manifest);
 
 }  // namespace minim

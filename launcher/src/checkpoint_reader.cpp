@@ -16,8 +16,8 @@ const ManifestTensor* find(const std::vector<ManifestTensor>& tensors, const std
 
 }  // namespace
 
-CheckpointReader::CheckpointReader(std::filesystem::path directory, Manifest manifest)
-    : directory_(std::move(directory)), manifest_(std::move(manifest)) {}
+CheckpointReader::CheckpointReader(std::filesystem::path directory, Manifest manifest, AtWork at_work)
+    : directory_(std::move(directory)), manifest_(std::move(manifest)), at_work_(std::move(at_work)) {}
 
 const ManifestTensor* CheckpointReader::find_array(const std::string& name) const { return find(manifest_.arrays, name); }
 const ManifestTensor* CheckpointReader::find_state(const std::string& name) const {
@@ -31,7 +31,7 @@ const ManifestTensor* CheckpointReader::find_weights(const std::string& paramete
 
 void CheckpointReader::read(const std::string& file, const std::string& tensor, std::span<float> out) {
   auto reader = files_.find(file);
-  if (reader == files_.end()) reader = files_.try_emplace(file, directory_ / file).first;
+  if (reader == files_.end()) reader = files_.try_emplace(file, directory_ / file, at_work_).first;
   const auto* entry = reader->second.find(tensor);
   const auto elements = static_cast<std::int64_t>(out.size());
   if (entry == nullptr || entry->dtype != DType::fp32 || entry->shape.elements() != elements) {

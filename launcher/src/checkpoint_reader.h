@@ -10,7 +10,7 @@ namespace minim {
 /// Reads tensors of a checkpoint whose files have been verified. All tensors come as FP32 in logical order.
 class CheckpointReader {
  public:
-  CheckpointReader(std::filesystem::path directory, Manifest manifest);
+  CheckpointReader(std::filesystem::path directory, Manifest manifest, AtWork at_work);
 
   const Manifest& manifest() const { return manifest_; }
   const std::filesystem::path& directory() const { return directory_; }
@@ -34,6 +34,7 @@ class CheckpointReader {
 
   std::filesystem::path directory_;
   Manifest manifest_;
+  AtWork at_work_;
   std::map<std::string, SafetensorsReader> files_;
 };
 

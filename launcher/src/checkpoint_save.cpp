@@ -66,7 +66,7 @@ Manifest describe(Trainer& trainer, const CheckpointExtra& extra) {
 }
 
 /// Writes this rank's ranges of all arrays. Takes part in the gathers also after a failure of its own.
-FileSum write_shard(Trainer& trainer, const fs::path& directory, Attempt& attempt) {
+FileSum write_shard(Trainer& trainer, const fs::path& directory, const AtWork& at_work, Attempt& attempt) {
   const Communicator& communicator = trainer.communicator();
   const int rank = communicator.rank();
   const auto range = [&](std::int64_t elements) {
@@ -81,7 +81,7 @@ FileSum write_shard(Trainer& trainer, const fs::path& directory, Attempt& attemp
   std::optional<SafetensorsWriter> writer;
   attempt([&] {
     writer.emplace(directory / shard_name(rank, communicator.size()), std::move(declarations),
-                   std::map<std::string, std::string>{{"format", "minim checkpoint shard"}});
+                   std::map<std::string, std::string>{{"format", "minim checkpoint shard"}}, at_work);
   });
   for (const Array& array : arrays) {
     std::vector<float> all = array.optimizer->gather_array(array.name, *array.parameter);
@@ -93,25 +93,25 @@ FileSum write_shard(Trainer& trainer, const fs::path& directory, Attempt& attemp
   return sum;
 }
 
-FileSum write_states(Trainer& trainer, const fs::path& directory) {
+FileSum write_states(Trainer& trainer, const fs::path& directory, const AtWork& at_work) {
   const Communicator& communicator = trainer.communicator();
   std::vector<SafetensorsWriter::Declaration> declarations;
   for (const auto& state : trainer.model().states()) declarations.push_back({"state:" + state->name, DType::fp32, state->shape});
   trainer.stream().synchronize();
   SafetensorsWriter writer(directory / states_name(communicator.rank(), communicator.size()), std::move(declarations),
-                           {{"format", "minim checkpoint states"}});
+                           {{"format", "minim checkpoint states"}}, at_work);
   for (const auto& state : trainer.model().states()) writer.write(state->committed);
   const auto [size_bytes, crc32] = writer.close();
   return {size_bytes, crc32};
 }
 
 /// Writes this rank's files and fills in the sums of all ranks' files. Collective.
-void write_files(Trainer& trainer, const fs::path& directory, Manifest& manifest) {
+void write_files(Trainer& trainer, const fs::path& directory, const AtWork& at_work, Manifest& manifest) {
   Communicator& communicator = trainer.communicator();
   const auto rank = static_cast<std::size_t>(communicator.rank());
   Attempt attempt;
-  manifest.files[2 * rank].sum = write_shard(trainer, directory, attempt);
-  attempt([&] { manifest.files[2 * rank + 1].sum = write_states(trainer, directory); });
+  manifest.files[2 * rank].sum = write_shard(trainer, directory, at_work, attempt);
+  attempt([&] { manifest.files[2 * rank + 1].sum = write_states(trainer, directory, at_work); });
   agree_on_errors(communicator, attempt.error());
 
   std::vector<std::int64_t> sums(manifest.files.size() * 2);
@@ -126,29 +126,29 @@ void write_files(Trainer& trainer, const fs::path& directory, Manifest& manifest
   }
 }
 
-void make_partial(const CheckpointLayout& layout, const fs::path& partial) {
+void make_partial(const CheckpointLayout& layout, const fs::path& partial, const AtWork& at_work) {
   std::error_code failure;
   fs::create_directories(layout.root(), failure);
   check_system(failure, "create directory", layout.root());
-  layout.remove_partial();
+  layout.remove_partial(at_work);
   fs::create_directory(partial, failure);
   check_system(failure, "create directory", partial);
 }
 
-void publish(const CheckpointLayout& layout, const fs::path& partial, const Manifest& manifest) {
+void publish(const CheckpointLayout& layout, const fs::path& partial, const Manifest& manifest, const AtWork& at_work) {
   const std::string text = to_text(manifest);
   OutputFile file(partial / kManifestName);
   file.write(std::as_bytes(std::span(text)));
   file.close();
   sync_directory(partial);
-  replace_directory(partial, layout.final_name(manifest.step()));
+  replace_directory(partial, layout.final_name(manifest.step()), at_work);
   sync_directory(layout.root());
   sync_directory(layout.root().parent_path());
 }
 
 /// Removes all but the newest up to `step`. Later ones are what a run left that was taken up again further back: refused when it
 /// was, and not ours to remove. The save has succeeded by now; what cannot be removed stays.
-void prune(const CheckpointLayout& layout, std::int64_t step, int keep) {
+void prune(const CheckpointLayout& layout, std::int64_t step, int keep, const AtWork& at_work) {
   std::vector<std::int64_t> steps;
   try {
     steps = layout.steps();
@@ -161,7 +161,7 @@ void prune(const CheckpointLayout& layout, std::int64_t step, int keep) {
     // Under another name first: a removal that is cut off must not leave what looks like a damaged checkpoint.
     const fs::path aside = layout.partial_name(steps[i]);
     fs::rename(layout.final_name(steps[i]), aside, ignored);
-    fs::remove_all(aside, ignored);
+    remove_directory(aside, at_work);
   }
 }
 
@@ -171,22 +171,30 @@ CheckpointStore::CheckpointStore(fs::path run, CheckpointOptions options) : run_
   if (options_.keep < 1) throw InvalidArgument(fmt::format("checkpoints to keep: {}, wanted at least 1", options_.keep));
 }
 
+AtWork CheckpointStore::at_work(Communicator& communicator) const {
+  return [&communicator, also = options_.at_work] {
+    communicator.keep_alive();
+    if (also) also();
+  };
+}
+
 fs::path CheckpointStore::save(Trainer& trainer, const CheckpointExtra& extra) {
   trainer.check_weights();  // no later step will tell
   Communicator& communicator = trainer.communicator();
   const CheckpointLayout layout(run_);
   const fs::path partial = layout.partial_name(trainer.attempted());
+  const AtWork working = at_work(communicator);
   Manifest manifest = describe(trainer, extra);
   try {
-    on_root(communicator, [&] { make_partial(layout, partial); });
-    write_files(trainer, partial, manifest);
-    on_root(communicator, [&] { publish(layout, partial, manifest); });
+    on_root(communicator, [&] { make_partial(layout, partial, working); });
+    write_files(trainer, partial, working, manifest);
+    on_root(communicator, [&] { publish(layout, partial, manifest, working); });
   } catch (...) {
     std::error_code ignored;
     if (communicator.rank() == 0) fs::remove_all(partial, ignored);
     throw;
   }
-  if (communicator.rank() == 0) prune(layout, manifest.step(), options_.keep);
+  if (communicator.rank() == 0) prune(layout, manifest.step(), options_.keep, working);
   return layout.final_name(manifest.step());
 }
 

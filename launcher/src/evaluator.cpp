@@ -45,6 +45,7 @@ std::array<double, kSums> Evaluator::Impl::run_local(std::int64_t batches, const
     sums[0] += read_sum(*plan, "loss");
     sums[1] += read_sum(*plan, "weight");
     sums[2] += read_sum(*plan, "correct");
+    communicator.keep_alive();  // no collective tells the others how far this rank has come
   }
   return sums;
 }
@@ -58,6 +59,8 @@ EvaluationResult Evaluator::run(std::int64_t batches, const std::function<void(s
   try {
     const auto sums = impl_->run_local(batches, feed);
     std::copy(sums.begin(), sums.end(), all.begin() + static_cast<std::ptrdiff_t>(rank * kSums));
+  } catch (const CommError&) {
+    throw;
   } catch (...) {
     error = RankError::current();
   }

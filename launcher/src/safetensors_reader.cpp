@@ -161,7 +161,8 @@ class HeaderParser {
 
 }  // namespace
 
-SafetensorsReader::SafetensorsReader(std::filesystem::path file) : file_(std::move(file)) {
+SafetensorsReader::SafetensorsReader(std::filesystem::path file, AtWork at_work)
+    : file_(std::move(file)), at_work_(std::move(at_work)) {
   HeaderParser(file_).parse(entries_, metadata_);
 }
 
@@ -177,8 +178,9 @@ void SafetensorsReader::read(const SafetensorsEntry& entry, TensorView out, std:
                                       entry.name, name(entry.dtype), entry.shape.to_string(), begin, name(out.dtype()),
                                       out.shape().to_string()));
   }
-  InputFile(file_).read(entry.offset_bytes + begin * size_bytes(entry.dtype),
-                        {static_cast<std::byte*>(out.raw()), static_cast<std::size_t>(out.size_bytes())});
+  InputFile(file_, at_work_)
+      .read(entry.offset_bytes + begin * size_bytes(entry.dtype),
+            {static_cast<std::byte*>(out.raw()), static_cast<std::size_t>(out.size_bytes())});
 }
 
 }  // namespace minim

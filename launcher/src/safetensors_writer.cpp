@@ -48,9 +48,9 @@ struct SafetensorsWriter::Impl {
 };
 
 SafetensorsWriter::SafetensorsWriter(std::filesystem::path file, std::vector<Declaration> tensors,
-                                     const std::map<std::string, std::string>& metadata) {
+                                     const std::map<std::string, std::string>& metadata, AtWork at_work) {
   const std::string start = file_start(file, tensors, metadata);
-  impl_ = std::unique_ptr<Impl>(new Impl{OutputFile(std::move(file)), std::move(tensors)});
+  impl_ = std::unique_ptr<Impl>(new Impl{OutputFile(std::move(file), std::move(at_work)), std::move(tensors)});
   impl_->file.write(std::as_bytes(std::span(start)));
 }
 

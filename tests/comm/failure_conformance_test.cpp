@@ -151,6 +151,41 @@ TEST_P(ConformanceUnderFailure, TheDeadlineStartsWhenTheInputIsReady) {
       kImpatient);
 }
 
+TEST_P(ConformanceUnderFailure, ARankAtWorkIsWaitedForBeyondTheDeadline) {
+  for (const int worker : {0, size() - 1}) {
+    on_all_ranks(
+        [&](Rank& rank) {
+          rank.meet();
+          const auto start = std::chrono::steady_clock::now();
+          while (rank->rank() == worker && std::chrono::steady_clock::now() - start < 3 * kImpatient) rank->keep_alive();
+          rank->barrier({.label = "end", .after = {}}).wait();
+        },
+        kImpatient);
+  }
+}
+
+TEST_P(ConformanceUnderFailure, ARankThatFallsSilentAfterItsWorkIsNamed) {
+  if (size() == 1) return;  // nobody waits
+  const int worker = size() - 1;
+  on_all_ranks(
+      [&](Rank& rank) {
+        rank.meet();
+        const auto start = std::chrono::steady_clock::now();
+        if (rank->rank() == worker) {
+          while (std::chrono::steady_clock::now() - start < kImpatient) rank->keep_alive();
+        } else {
+          EXPECT_EQ(comm_error([&] { rank->barrier({.label = "end", .after = {}}).wait(); }),
+                    fmt::format("barrier of \"end\": rank {} missing after 1.5 s", worker));
+          EXPECT_GT(std::chrono::steady_clock::now() - start, kImpatient * 3 / 2);
+        }
+        rank.meet();
+        if (rank->rank() == worker) {
+          EXPECT_THROW(rank->keep_alive(), CommError);
+        }
+      },
+      kImpatient);
+}
+
 TEST_P(ConformanceUnderFailure, ARankThatLeavesEarlyIsNamed) {
   if (size() == 1) return;  // nobody stays
   on_all_ranks(

@@ -48,6 +48,8 @@ class EndlessGroup final : public QueuedCommunicator {
   Steps start(const Collective& /*collective*/) override { return run_for_ever(steps_gone); }
   void check_node() override {}
   void check_other_nodes() override {}
+  void show_work() override {}
+  bool peers_at_work() override { return false; }
   void check_peers(const Collective& /*collective*/, Clock::duration /*silent*/) override {}
   void spread_failure(const std::string& /*reason*/) noexcept override { steps_gone_when_spread = steps_gone; }
 };

@@ -40,7 +40,8 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
   std::unique_ptr<Dataset> data;
   std::unique_ptr<EvaluationLoader> loader;
   run_guarded(communicator, [&] {
-    info = require_checkpoint(request.run, rank_0);
+    const AtWork at_work = [&communicator] { communicator.keep_alive(); };
+    info = require_checkpoint(request.run, rank_0, at_work);
     config = resolve(apply_arguments(apply_toml(RunConfig{}, info.model_configuration, info.directory), request));
     std::string notice;
     backend = open_backend(config, threads_of_rank(config.threads, mpi.core_sharing_ranks()), notice);
@@ -49,7 +50,7 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
     network = std::make_unique<Network>(config, data->task());
     const DType compute = compute_dtype(parse_precision(config.precision));
     weights = std::make_unique<PlacedWeights>(network->model, *backend, compute);
-    load_weights(info, network->model);
+    load_weights(info, network->model, at_work);
     loader = std::make_unique<EvaluationLoader>(
         *data, *backend,
         LoaderOptions{.batch = config.batch, .rank = communicator.rank(), .world_size = communicator.size(), .dtype = compute});

@@ -3,7 +3,6 @@
 #include "checkpoint_collective.h"
 #include "command/commands.h"
 #include "command/environment.h"
-#include "command/newest_checkpoint.h"
 #include "command/step_figures.h"
 #include "command/text.h"
 #include "command/training_run.h"
@@ -11,24 +10,13 @@
 namespace minim::command {
 namespace {
 
-/// What rank 0 finds in the run's directory. What is passed over here is passed over again, and reported, when it is loaded.
-RunStart find_start(const RunDirectory& directory) {
+/// The checkpoint that all ranks continue from. Collective. What is passed over here is passed over again, and reported, when it
+/// is loaded.
+RunStart find_start(Communicator& communicator, const RunDirectory& directory) {
   std::vector<std::string> refused;
-  const auto info = newest_checkpoint(directory.path(), refused);
+  const auto info = CheckpointStore(directory.path()).find_newest(communicator, refused);
   if (!info) return {};
   return {.resumed = true, .step = info->step, .position = info->data_position, .world_size = info->world_size};
-}
-
-RunStart agreed_start(Communicator& communicator, const RunDirectory& directory) {
-  RunStart start;
-  run_guarded(communicator, [&] {
-    if (communicator.rank() == 0) start = find_start(directory);
-  });
-  start.resumed = broadcast_number(communicator, start.resumed ? 1 : 0) != 0;
-  start.step = broadcast_number(communicator, start.step);
-  start.position = broadcast_number(communicator, start.position);
-  start.world_size = broadcast_number(communicator, start.world_size);
-  return start;
 }
 
 /// Throws InvalidArgument where the ranks of this node together need more memory than is there.
@@ -75,7 +63,7 @@ void resume_run(const Request& request, Communicator& communicator, const MpiSes
     toml = settings.directory.read_config();
   });
   toml = broadcast_text(communicator, toml, 0);
-  settings.start = agreed_start(communicator, settings.directory);
+  settings.start = find_start(communicator, settings.directory);
   run_guarded(communicator, [&] {
     const RunConfig before = apply_toml(RunConfig{}, toml, settings.directory.config_file());
     settings.config = resolve(apply_arguments(before, request));

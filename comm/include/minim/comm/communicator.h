@@ -55,7 +55,8 @@ class Work {
 /// will do, and kernels on streams run meanwhile. One thread at a time uses a communicator.
 ///
 /// A collective starts when its `after` event has happened. Its deadline counts from there, and anew whenever it moves: a peer is
-/// missing when nothing came from it for that long. After an error every later collective fails with it.
+/// missing when nothing came from it for that long. Long work between collectives says `keep_alive()`, and the deadlines of those
+/// who wait count anew. After an error every later collective fails with it.
 ///
 /// Element types of reductions: fp16, bf16, fp32; `all_gather`, `all_to_all` and `broadcast` copy any type. Sums are added in
 /// FP32 in rank order and rounded once; with several nodes, once per node and once over the nodes in their order. Every rank gets
@@ -93,6 +94,9 @@ class Communicator {
 
   /// Advances the queued collectives by one short step, without waiting. Throws what `Work::wait` throws.
   virtual void progress() = 0;
+  /// Tells the ranks that wait for this one that it is at work and will come. To be called from long work of this rank alone, at
+  /// least four times per deadline; more often costs little. Throws CommError when the group has failed meanwhile.
+  virtual void keep_alive() = 0;
   /// Tells all ranks to give up, with a reason that their errors repeat. Never blocks.
   virtual void abort(const std::string& reason) = 0;
 

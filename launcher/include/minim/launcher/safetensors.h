@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "minim/launcher/at_work.h"
 #include "minim/runtime/tensor.h"
 
 namespace minim {
@@ -32,7 +33,7 @@ class SafetensorsWriter {
     Shape shape;
   };
   SafetensorsWriter(std::filesystem::path file, std::vector<Declaration> tensors,
-                    const std::map<std::string, std::string>& metadata);
+                    const std::map<std::string, std::string>& metadata, AtWork at_work = {});
   ~SafetensorsWriter();
   /// The next tensor, in the order of declaration.
   void write(ConstTensorView data);
@@ -48,7 +49,7 @@ class SafetensorsWriter {
 /// or overlaps. Throws DataError with file and offset; allocates no more than the file's size warrants.
 class SafetensorsReader {
  public:
-  explicit SafetensorsReader(std::filesystem::path file);
+  explicit SafetensorsReader(std::filesystem::path file, AtWork at_work = {});
   /// In the order of their data.
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -58,6 +59,7 @@ class SafetensorsReader {
 
  private:
   std::filesystem::path file_;
+  AtWork at_work_;
   std::vector<SafetensorsEntry> entries_;
   std::map<std::string, std::string> metadata_;
 };
