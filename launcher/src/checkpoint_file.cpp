@@ -48,6 +48,13 @@ void check_system(const std::error_code& failure, const char* action, const fs::
   if (failure) throw DataError(fmt::format("cannot {} {}: {}", action, path.string(), failure.message()));
 }
 
+fs::file_status status_of(const fs::path& path) {
+  std::error_code failure;
+  const fs::file_status status = fs::status(path, failure);
+  if (status.type() == fs::file_type::none) check_system(failure, "read", path);
+  return status;
+}
+
 OutputFile::OutputFile(fs::path path, AtWork at_work) : path_(std::move(path)), at_work_(std::move(at_work)) {
   descriptor_ = open_file(path_, O_WRONLY | O_CREAT | O_TRUNC, "create");
 }

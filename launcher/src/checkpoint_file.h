@@ -66,6 +66,9 @@ class InputFile {
 FileSum sum_of(const std::filesystem::path& path, const AtWork& at_work = {});
 std::string read_text(const std::filesystem::path& path);
 
+/// What there is under a name, if anything. Throws DataError where the system does not tell.
+std::filesystem::file_status status_of(const std::filesystem::path& path);
+
 /// Makes a directory's entries durable: files made in it and renamings within.
 void sync_directory(const std::filesystem::path& directory);
 /// Removes a directory of files as far as that is possible, and calls `at_work` after each.

@@ -30,8 +30,9 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
   const CheckpointLayout layout(run);
   std::vector<fs::path> directories;
   for (const std::int64_t step : layout.steps()) {
-    std::error_code ignored;
-    if (fs::exists(layout.final_name(step) / kManifestName, ignored)) directories.push_back(layout.final_name(step));
+    std::error_code ignored;  // what cannot be looked at is listed, and whoever reads it learns why
+    const fs::file_status manifest = fs::status(layout.final_name(step) / kManifestName, ignored);
+    if (manifest.type() != fs::file_type::not_found) directories.push_back(layout.final_name(step));
   }
   return directories;
 }

@@ -2,6 +2,7 @@
 
 #include <ranges>
 
+#include "checkpoint_file.h"
 #include "command/commands.h"
 #include "command/newest_checkpoint.h"
 #include "command/text.h"
@@ -25,9 +26,14 @@ void print_tensors(const CheckpointInfo& info) {
 
 std::int64_t size_on_disk_bytes(const std::filesystem::path& directory) {
   std::int64_t total = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file()) total += static_cast<std::int64_t>(entry.file_size());
+  std::error_code failure;
+  std::filesystem::directory_iterator entry(directory, failure);
+  while (!failure && entry != std::filesystem::directory_iterator()) {
+    const bool is_file = entry->is_regular_file(failure);
+    if (is_file && !failure) total += static_cast<std::int64_t>(entry->file_size(failure));
+    if (!failure) entry.increment(failure);
   }
+  check_system(failure, "list", directory);
   return total;
 }
 
@@ -67,7 +73,7 @@ ExitCode export_weights(const Request& request) {
   const CheckpointInfo info = require_checkpoint(request.run, /*report=*/true);
   export_safetensors(info, request.file, request.dtype == "fp32" ? DType::fp32 : DType::fp16);
   fmt::print("{}: weights of step {}, {}, {}\n", request.file.string(), info.step, request.dtype,
-             format_bytes(static_cast<std::int64_t>(std::filesystem::file_size(request.file))));
+             format_bytes(InputFile(request.file).size_bytes()));
   return ExitCode::finished;
 }
 

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint_file.h"
 #include "minim/runtime/error.h"
 
 namespace minim::command {
@@ -44,7 +45,7 @@ Metrics::Metrics(std::filesystem::path file) : path_(std::move(file)), file_(std
 }
 
 void Metrics::truncate(const std::filesystem::path& file, std::int64_t step) {
-  if (!std::filesystem::exists(file)) return;
+  if (!std::filesystem::exists(status_of(file))) return;
   std::uintmax_t kept_bytes = 0;
   visit_records(file, [&](const std::string& line, const Json& parsed) {
     if (parsed.value("step", std::int64_t{0}) > step) return false;  // records are in the order of steps

@@ -4,6 +4,8 @@
 
 #include <ranges>
 
+#include "checkpoint_file.h"
+
 namespace minim::command {
 
 std::optional<CheckpointInfo> newest_checkpoint(const std::filesystem::path& run, std::vector<std::string>& refused,
@@ -20,7 +22,7 @@ std::optional<CheckpointInfo> newest_checkpoint(const std::filesystem::path& run
 }
 
 CheckpointInfo require_checkpoint(const std::filesystem::path& run, bool report, const AtWork& at_work) {
-  if (!std::filesystem::is_directory(run)) throw DataError(fmt::format("{}: no such directory", run.string()));
+  if (!std::filesystem::is_directory(status_of(run))) throw DataError(fmt::format("{}: no such directory", run.string()));
   std::vector<std::string> refused;
   auto info = newest_checkpoint(run, refused, at_work);
   if (!info) throw DataError(fmt::format("{} has no checkpoint", run.string()));

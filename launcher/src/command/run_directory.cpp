@@ -19,7 +19,7 @@ fs::path RunDirectory::choose(const RunConfig& config, std::chrono::system_clock
 void RunDirectory::create() const {
   // A configuration alone is what a run leaves that could not start.
   for (const fs::path& result : {metrics_file(), path_ / "checkpoints"}) {
-    if (!fs::exists(result)) continue;
+    if (!fs::exists(status_of(result))) continue;
     throw InvalidArgument(
         fmt::format("{} holds the results of a run: continue it with --resume, or choose another --output", path_.string()));
   }
@@ -29,7 +29,7 @@ void RunDirectory::create() const {
 }
 
 void RunDirectory::require_run() const {
-  if (fs::exists(config_file())) return;
+  if (fs::exists(status_of(config_file()))) return;
   throw InvalidArgument(fmt::format("{} is not the directory of a run: it has no config.toml", path_.string()));
 }
 

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
-#include <sstream>
 
+#include "checkpoint_file.h"
 #include "minim/runtime/error.h"
 
 namespace minim::command {
@@ -144,12 +143,8 @@ std::vector<TomlEntry> parse_toml(std::string_view text, const std::filesystem::
 }
 
 std::vector<TomlEntry> read_toml(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  if (!std::filesystem::is_regular_file(file) || !(text << stream.rdbuf())) {
-    throw DataError(fmt::format("{}: no such configuration file, or it is empty or cannot be read", file.string()));
-  }
-  return parse_toml(text.str(), file);
+  if (!std::filesystem::exists(status_of(file))) throw DataError(fmt::format("{}: no such configuration file", file.string()));
+  return parse_toml(read_text(file), file);
 }
 
 std::string toml_string(std::string_view text) {

@@ -170,14 +170,19 @@ std::vector<std::uint8_t> read_labels(const fs::path& path, const Images& images
 }
 
 fs::path find_file(const fs::path& directory, const std::string& name, const std::string& purpose) {
-  std::error_code ignored;  // what cannot be looked at is not there
-  if (!fs::is_directory(directory, ignored)) {
+  std::error_code failure;
+  const fs::file_status found = fs::status(directory, failure);
+  if (found.type() == fs::file_type::none) {
+    throw DataError(fmt::format("{}: cannot be read: {}", directory.string(), failure.message()));
+  }
+  if (!fs::is_directory(found)) {
     throw DataError(
         fmt::format("{}: no such directory; wanted one with {} or {}.gz ({})", directory.string(), name, name, purpose));
   }
   for (const char* suffix : {"", ".gz"}) {
     auto path = directory / (name + suffix);
-    if (fs::exists(path, ignored)) return path;
+    // What cannot be looked at is tried, and says why.
+    if (fs::status(path, failure).type() != fs::file_type::not_found) return path;
   }
   throw DataError(fmt::format("{}: has neither {} nor {}.gz ({})", directory.string(), name, name, purpose));
 }

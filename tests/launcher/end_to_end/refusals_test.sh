@@ -51,6 +51,23 @@ refused "9 warm-up steps leave nothing of 3" train --dataset synthetic --warmup 
 refused "wanted at most" train --dataset synthetic --steps 9000000000000000000
 expect 0 plan.log "$minim" plan --warmup 9
 
+# A path that the system refuses to look at; as with directories of others, but for root too.
+ln -s loop loop
+command="ranks 2"
+refused "loop: cannot be read: Too many levels of symbolic links" train --data loop
+refused "cannot read loop/metrics.jsonl: Too many levels" train --dataset synthetic --output loop
+command=$minim
+refused "cannot read loop/config.toml: Too many levels" train --resume --output loop
+refused "cannot read loop: Too many levels" train --config loop
+for files in "inspect loop" "export loop weights.safetensors" "eval loop"; do
+  refused "cannot read loop: Too many levels of symbolic links" $files
+done
+mkdir -p blind/checkpoints
+ln -s step-00000002 blind/checkpoints/step-00000002
+refused "step-00000002/manifest.json: Too many levels" inspect blind
+: >file
+refused "file/run" train --dataset synthetic --output file/run
+
 data sound
 expect 0 sound.log ranks 1 train --data sound --batch 2 --epochs 1 --output sound-run
 for damage in truncated empty mislabelled; do data $damage; done
