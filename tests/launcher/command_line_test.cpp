@@ -47,6 +47,16 @@ TEST(CommandLine, RefusalsAreOneLineThatNamesTheOption) {
   }
 }
 
+TEST(CommandLine, TextThatIsNotUtf8IsRefusedByTheNameOfItsOption) {
+  for (const std::string option : {"--data", "--output", "--config"}) {
+    const NothingToRun refusal = refusal_of({"train", option, "d\xe4ta"});
+    EXPECT_TRUE(refusal.is_error);
+    EXPECT_NE(std::string(refusal.what()).find(option + ": \"d\xef\xbf\xbdta\" is not UTF-8"), std::string::npos)
+        << refusal.what();
+  }
+  EXPECT_STREQ(refusal_of({"train", "--data", "d\xc3\xa4ta"}).what(), "accepted");
+}
+
 TEST(CommandLine, HelpListsEveryOptionThatIsNotHidden) {
   const NothingToRun help = refusal_of({"train", "--help"});
   EXPECT_FALSE(help.is_error);

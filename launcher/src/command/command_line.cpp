@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "command/run_options.h"
+#include "command/text.h"
 #include "command/toml.h"
 #include "minim/runtime/error.h"
 
@@ -43,11 +44,18 @@ CLI::Validator one_of(const std::vector<std::string>& choices) {
       "");
 }
 
+/// Refuses what could not be written into a checkpoint's manifest, which is JSON.
+CLI::Validator utf_8() {
+  return CLI::Validator(
+      [](std::string& text) { return is_utf_8(text) ? std::string() : fmt::format("{} is not UTF-8", quoted_utf_8(text)); }, "");
+}
+
 template <class T>
 void add_option(CLI::App& app, const OptionInfo& info, T& value) {
   CLI::Option* option = app.add_option(fmt::format("--{}", info.name), value, info.help);
   option->group(info.group)->take_last()->type_name(info.choices.empty() ? type_name<T>() : joined(info.choices));
   if (!info.choices.empty()) option->check(one_of(info.choices));
+  if constexpr (std::is_same_v<T, std::string>) option->check(utf_8());
   if constexpr (std::is_same_v<T, bool>) option->default_str(value ? "on" : "off");
   // Where 0 or nothing stands for a choice of ours, the help text says which.
   else if (std::string_view(info.help).find("[default") == std::string_view::npos)
@@ -86,6 +94,7 @@ struct Parser {
   void add_config(CLI::App& command) {
     command.add_option("--config", request.config_file, "TOML file with options as keys; the command line overrides it")
         ->group(groups::kOutput)
+        ->check(utf_8())
         ->type_name("FILE");
   }
   void add_train() {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace minim::command {
 namespace {
@@ -39,6 +40,19 @@ std::string format_magnitude(double value) {
   if (prefix == 0) return fmt::format("{:.0f}", value);
   const int decimals = std::abs(value) >= 100 ? 0 : std::abs(value) >= 10 ? 1 : 2;
   return fmt::format("{:.{}f}{}", value, decimals, kPrefixes[prefix]);
+}
+
+bool is_utf_8(std::string_view text) {
+  try {
+    (void)nlohmann::json(std::string(text)).dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
+std::string quoted_utf_8(std::string_view text) {
+  return nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 TextTable::TextTable(std::vector<std::string> header) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace minim::command {
@@ -12,6 +13,10 @@ std::string format_bytes(std::int64_t size_bytes);
 std::string format_duration(double seconds);
 /// "950", "12.3 k", "4.09 G": three digits and a decimal prefix.
 std::string format_magnitude(double value);
+
+bool is_utf_8(std::string_view text);
+/// In quotes, with what is not UTF-8 replaced.
+std::string quoted_utf_8(std::string_view text);
 
 /// Rows of cells printed in aligned columns: the first to the left, the others to the right.
 class TextTable {

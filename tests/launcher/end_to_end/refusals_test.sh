@@ -51,6 +51,17 @@ refused "9 warm-up steps leave nothing of 3" train --dataset synthetic --warmup 
 refused "wanted at most" train --dataset synthetic --steps 9000000000000000000
 expect 0 plan.log "$minim" plan --warmup 9
 
+# Text that no checkpoint could hold; found before the run, not by its first save.
+command="ranks 2"
+refused "--data: " train --data $'sound\xff'
+command=$minim
+for option in --data --output --config; do
+  refused "$option: " train $option $'r\xe4n'
+  contains refused.log "is not UTF-8"
+done
+printf 'data = "r\344n"\n' >latin-1.toml
+refused "latin-1.toml:1: --data: " train --config latin-1.toml
+
 # A path that the system refuses to look at; as with directories of others, but for root too.
 ln -s loop loop
 command="ranks 2"
