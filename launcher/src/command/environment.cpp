@@ -8,7 +8,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 
 namespace minim::command {
@@ -87,17 +86,6 @@ int default_threads(int available, int sharing_ranks) { return std::max(1, avail
 int threads_of_rank(std::int64_t requested, int sharing_ranks) {
   if (requested > 0) return static_cast<int>(requested);
   return default_threads(static_cast<int>(available_cores().size()), sharing_ranks);
-}
-
-std::optional<std::int64_t> available_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string name, unit;
-  std::int64_t kibibytes = 0;
-  while (file >> name >> kibibytes) {
-    if (name == "MemAvailable:") return kibibytes * 1024;
-    std::getline(file, unit);
-  }
-  return {};
 }
 
 bool prints_to_terminal(const GetEnvironment& environment) {

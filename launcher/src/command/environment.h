@@ -34,9 +34,6 @@ int default_threads(int available, int sharing_ranks);
 /// `requested`, or where it is 0 the default for this process.
 int threads_of_rank(std::int64_t requested, int sharing_ranks);
 
-/// Bytes of memory that this machine could still hand out; nothing where it does not say.
-std::optional<std::int64_t> available_memory_bytes();
-
 /// Whether what this process prints ends up on a terminal. Open MPI gives every rank a pseudo terminal even when mpirun's own
 /// output goes to a file, so under mpirun its end counts.
 bool prints_to_terminal(const GetEnvironment& environment);

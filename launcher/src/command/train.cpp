@@ -3,6 +3,7 @@
 #include "checkpoint_collective.h"
 #include "command/commands.h"
 #include "command/environment.h"
+#include "command/node_memory.h"
 #include "command/step_figures.h"
 #include "command/text.h"
 #include "command/training_run.h"
@@ -19,38 +20,43 @@ RunStart find_start(Communicator& communicator, const RunDirectory& directory) {
   return {.resumed = true, .step = info->step, .position = info->data_position, .world_size = info->world_size};
 }
 
-/// Throws InvalidArgument where the ranks of this node together need more memory than is there.
-void check_memory(const RunConfig& config, const ImageTask& task, const MpiSession& mpi, std::int64_t total_steps) {
-  const auto available = available_memory_bytes();
-  if (!available) return;
+/// Throws InvalidArgument where a rank needs more memory than the node that has the least to offer.
+void check_memory(const RunConfig& config, const ImageTask& task, const MemoryShare& share, Communicator& communicator,
+                  const MpiSession& mpi, std::int64_t total_steps) {
   const int threads = threads_of_rank(config.threads, mpi.core_sharing_ranks());
   const auto needed = [&](std::int64_t batch) {
+    communicator.keep_alive();
     RunConfig with = config;
     with.batch = batch;
     return figures_of(with, task, mpi.size(), threads, total_steps).total_bytes;
   };
-  const std::int64_t share = *available / mpi.local_size();
   const std::int64_t wanted = needed(config.batch);
-  if (wanted <= share) return;
+  if (wanted <= share.size_bytes) return;
   std::int64_t batch = config.batch / 2;
-  while (batch > 0 && needed(batch) > share) batch /= 2;
-  throw InvalidArgument(fmt::format(
-      "a rank needs {} of memory, {} are available to each of {} on this node: {}", format_bytes(wanted), format_bytes(share),
-      mpi.local_size(), batch > 0 ? fmt::format("--batch {} fits", batch) : "the network itself is too large, see --width"));
+  while (batch > 0 && needed(batch) > share.size_bytes) batch /= 2;
+  throw InvalidArgument(
+      fmt::format("a rank needs {} of memory, {} are available to each of {} on the node of rank {}: {}", format_bytes(wanted),
+                  format_bytes(share.size_bytes), share.ranks, share.rank,
+                  batch > 0 ? fmt::format("--batch {} fits", batch) : "the network itself is too large, see --width"));
 }
 
-/// Throws what setting up the network and its optimizer over all ranks would throw.
-void check_set_up(const RunConfig& config, const RunStart& start, const MpiSession& mpi) {
-  const auto data = open_split(config, Split::train);
-  const Network network(config, data->task());
-  const RunLength length{.dataset_size = data->size(),
-                         .global_batch = config.batch * config.accumulate * mpi.size(),
-                         .epochs = config.epochs,
-                         .steps = config.steps,
-                         .start_step = start.step,
-                         .start_position = start.position};
-  optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
-  check_memory(config, data->task(), mpi, length.total_steps());
+/// Throws, on every rank, what setting up the network and its optimizer over all ranks would throw. Collective.
+void check_set_up(const RunConfig& config, const RunStart& start, Communicator& communicator, const MpiSession& mpi) {
+  const MemoryShare share =
+      smallest_share(communicator, memory_share(available_memory_bytes(), mpi.local_size(), communicator.rank()));
+  run_guarded(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    const auto data = open_split(config, Split::train);
+    const Network network(config, data->task());
+    const RunLength length{.dataset_size = data->size(),
+                           .global_batch = config.batch * config.accumulate * mpi.size(),
+                           .epochs = config.epochs,
+                           .steps = config.steps,
+                           .start_step = start.step,
+                           .start_position = start.position};
+    optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
+    check_memory(config, data->task(), share, communicator, mpi, length.total_steps());
+  });
 }
 
 void resume_run(const Request& request, Communicator& communicator, const MpiSession& mpi, RunSettings& settings) {
@@ -70,16 +76,14 @@ void resume_run(const Request& request, Communicator& communicator, const MpiSes
     settings.config.output = request.config.output;
     const std::string conflict = resume_conflict(before, settings.config, settings.start.world_size == communicator.size());
     if (!conflict.empty()) throw InvalidArgument(conflict);
-    if (communicator.rank() == 0) check_set_up(settings.config, settings.start, mpi);
   });
+  check_set_up(settings.config, settings.start, communicator, mpi);
 }
 
 void start_run(const Request& request, Communicator& communicator, const MpiSession& mpi, RunSettings& settings) {
-  run_guarded(communicator, [&] {
-    settings.config = resolve(request.config);
-    // What is wrong shows before a directory is made.
-    if (communicator.rank() == 0) check_set_up(settings.config, settings.start, mpi);
-  });
+  run_guarded(communicator, [&] { settings.config = resolve(request.config); });
+  // What is wrong shows before a directory is made.
+  check_set_up(settings.config, settings.start, communicator, mpi);
   std::string path;
   run_guarded(communicator, [&] {
     if (communicator.rank() != 0) return;

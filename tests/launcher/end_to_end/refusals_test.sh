@@ -91,6 +91,9 @@ refused "mislabelled/train-labels-idx1-ubyte" train --data mislabelled
 
 # The directory of a run is not written over.
 refused "sound-run holds the results of a run" train --data sound --output sound-run
+mkdir unbegun
+printf 'batch = 2\n' >unbegun/config.toml  # all that is left of a run that failed to begin
+expect 0 unbegun.log ranks 1 train --data sound --batch 2 --epochs 1 --output unbegun
 refused "--lr 0.5 differs" train --resume --output sound-run --lr 0.5
 
 # Data that are missing on one rank only.
