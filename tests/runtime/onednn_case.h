@@ -111,6 +111,17 @@ inline void expect_accumulated_in_fp32(DType dtype, std::int64_t products, const
   }
 }
 
+struct Gradients {
+  std::vector<float> dw, dbias;
+  friend bool operator==(const Gradients&, const Gradients&) = default;
+};
+
+inline void expect_accumulated_in_fp32(DType dtype, std::int64_t products, const Gradients& found, const Gradients& exact,
+                                       const Gradients& magnitudes) {
+  expect_accumulated_in_fp32(dtype, products, found.dw, exact.dw, magnitudes.dw);
+  expect_accumulated_in_fp32(dtype, products, found.dbias, exact.dbias, magnitudes.dbias);
+}
+
 /// The two backends side by side.
 struct Backends {
   explicit Backends(int threads = 1) : cpu(make_cpu_backend(threads)), cpu_stream(cpu->make_stream("cpu")) {}
@@ -120,5 +131,22 @@ struct Backends {
   std::unique_ptr<Backend> reference = make_reference_backend();
   std::unique_ptr<Stream> reference_stream = reference->make_stream("reference");
 };
+
+/// Holds what `kernel(operands, stream, dtype)` returns, sums of `products` terms, against the reference in FP32.
+template <class Kernel>
+void expect_like_reference(const Backends& backends, DType dtype, std::int64_t products, const Kernel& kernel) {
+  const auto found = kernel(Operands{*backends.cpu, dtype}, *backends.cpu_stream, dtype);
+  const auto exact = kernel(Operands{*backends.reference, dtype}, *backends.reference_stream, DType::fp32);
+  const auto magnitudes = kernel(Operands{*backends.reference, dtype, true}, *backends.reference_stream, DType::fp32);
+  expect_accumulated_in_fp32(dtype, products, found, exact, magnitudes);
+}
+
+/// Expects equal bits of two runs of `kernel` on the CPU backend.
+template <class Kernel>
+void expect_equal_runs(const Backends& backends, DType dtype, const Kernel& kernel) {
+  const Operands make{*backends.cpu, dtype};
+  const auto first = kernel(make, *backends.cpu_stream, dtype);
+  EXPECT_TRUE(first == kernel(make, *backends.cpu_stream, dtype));
+}
 
 }  // namespace minim::onednn_case

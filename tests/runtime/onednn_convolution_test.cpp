@@ -79,80 +79,72 @@ void for_all(const Body& body) {
   }
 }
 
-std::vector<float> forward(const Operands& make, Stream& stream, const Case& c, DType dtype) {
-  const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), bias = make.of(3, dtype, {c.outputs});
-  const Tensor y = make.of(4, dtype, c.y());
-  run_guarded(make.backend, stream, Conv2dForward{.x = x, .w = w, .bias = bias, .y = y, .geometry = c.geometry, .workspace = {}});
-  return values(y);
+// Each makes what runs one pass over a case and returns its results.
+
+auto forward(const Case& c) {
+  return [c](const Operands& make, Stream& stream, DType dtype) {
+    const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), bias = make.of(3, dtype, {c.outputs});
+    const Tensor y = make.of(4, dtype, c.y());
+    run_guarded(make.backend, stream,
+                Conv2dForward{.x = x, .w = w, .bias = bias, .y = y, .geometry = c.geometry, .workspace = {}});
+    return values(y);
+  };
 }
 
-std::vector<float> backward_data(const Operands& make, Stream& stream, const Case& c, DType dtype) {
-  const Tensor dy = make.of(1, dtype, c.y()), w = make.of(2, dtype, c.w()), dx = make.of(3, dtype, c.x());
-  run_guarded(make.backend, stream, Conv2dBackwardData{.dy = dy, .w = w, .dx = dx, .geometry = c.geometry, .workspace = {}});
-  return values(dx);
+auto backward_data(const Case& c) {
+  return [c](const Operands& make, Stream& stream, DType dtype) {
+    const Tensor dy = make.of(1, dtype, c.y()), w = make.of(2, dtype, c.w()), dx = make.of(3, dtype, c.x());
+    run_guarded(make.backend, stream, Conv2dBackwardData{.dy = dy, .w = w, .dx = dx, .geometry = c.geometry, .workspace = {}});
+    return values(dx);
+  };
 }
 
-struct Gradients {
-  std::vector<float> dw, dbias;
-};
-
-Gradients backward_weights(const Operands& make, Stream& stream, const Case& c, DType dtype, bool accumulate) {
-  const Tensor x = make.of(1, dtype, c.x()), dy = make.of(2, dtype, c.y());
-  const Tensor dw = make.of(3, dtype, c.w()), dbias = make.of(4, dtype, {c.outputs});
-  run_guarded(make.backend, stream,
-              Conv2dBackwardWeights{
-                  .x = x, .dy = dy, .dw = dw, .dbias = dbias, .geometry = c.geometry, .accumulate = accumulate, .workspace = {}});
-  return {values(dw), values(dbias)};
+auto backward_weights(const Case& c, bool accumulate) {
+  return [c, accumulate](const Operands& make, Stream& stream, DType dtype) {
+    const Tensor x = make.of(1, dtype, c.x()), dy = make.of(2, dtype, c.y());
+    const Tensor dw = make.of(3, dtype, c.w()), dbias = make.of(4, dtype, {c.outputs});
+    run_guarded(
+        make.backend, stream,
+        Conv2dBackwardWeights{
+            .x = x, .dy = dy, .dw = dw, .dbias = dbias, .geometry = c.geometry, .accumulate = accumulate, .workspace = {}});
+    return Gradients{values(dw), values(dbias)};
+  };
 }
 
 TEST(OnednnConvolution, ForwardAccumulatesInFp32AndRoundsOnce) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) {
-    const auto found = forward({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
-    const auto exact = forward({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
-    const auto magnitudes = forward({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
-    expect_accumulated_in_fp32(dtype, c.w().elements_per_sample(), found, exact, magnitudes);
-  });
+  for_all([&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.w().elements_per_sample(), forward(c)); });
 }
 
 TEST(OnednnConvolution, BackwardDataAccumulatesInFp32AndRoundsOnce) {
   const Backends backends;
   for_all([&](const Case& c, DType dtype) {
-    const auto found = backward_data({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
-    const auto exact = backward_data({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
-    const auto magnitudes = backward_data({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
     const std::int64_t products = c.outputs / c.geometry.groups * c.kernel_height * c.kernel_width;
-    expect_accumulated_in_fp32(dtype, products, found, exact, magnitudes);
+    expect_like_reference(backends, dtype, products, backward_data(c));
   });
 }
 
-void expect_gradients(const Backends& backends, bool accumulate) {
+TEST(OnednnConvolution, WeightGradientsAreSummedOverChunksInFp32AndRoundedOnce) {
+  const Backends backends;
   for_all([&](const Case& c, DType dtype) {
-    const auto found = backward_weights({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype, accumulate);
-    const auto exact = backward_weights({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32, accumulate);
-    const auto magnitudes =
-        backward_weights({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32, accumulate);
-    const std::int64_t products = c.y().elements() / c.outputs;
-    expect_accumulated_in_fp32(dtype, products, found.dw, exact.dw, magnitudes.dw);
-    expect_accumulated_in_fp32(dtype, products, found.dbias, exact.dbias, magnitudes.dbias);
+    expect_like_reference(backends, dtype, c.y().elements() / c.outputs, backward_weights(c, false));
   });
 }
 
-TEST(OnednnConvolution, WeightGradientsAreSummedOverChunksInFp32AndRoundedOnce) { expect_gradients(Backends(), false); }
-
-TEST(OnednnConvolution, OldWeightGradientsAreAddedBeforeRounding) { expect_gradients(Backends(), true); }
+TEST(OnednnConvolution, OldWeightGradientsAreAddedBeforeRounding) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) {
+    expect_like_reference(backends, dtype, c.y().elements() / c.outputs, backward_weights(c, true));
+  });
+}
 
 TEST(OnednnConvolution, TwoRunsOnTwoThreadsGiveEqualBits) {
   const Backends backends(2);
   const Case c = several_chunks();
   for (const DType dtype : kDTypes) {
-    const Operands make{*backends.cpu, dtype};
-    EXPECT_EQ(forward(make, *backends.cpu_stream, c, dtype), forward(make, *backends.cpu_stream, c, dtype));
-    EXPECT_EQ(backward_data(make, *backends.cpu_stream, c, dtype), backward_data(make, *backends.cpu_stream, c, dtype));
-    const auto first = backward_weights(make, *backends.cpu_stream, c, dtype, false);
-    const auto second = backward_weights(make, *backends.cpu_stream, c, dtype, false);
-    EXPECT_EQ(first.dw, second.dw);
-    EXPECT_EQ(first.dbias, second.dbias);
+    expect_equal_runs(backends, dtype, forward(c));
+    expect_equal_runs(backends, dtype, backward_data(c));
+    expect_equal_runs(backends, dtype, backward_weights(c, false));
   }
 }
 
@@ -183,12 +175,12 @@ TEST(OnednnConvolution, NoSamplesGiveZeroGradientsOrLeaveThemWhenAccumulating) {
   c.samples = 0;
   for (const DType dtype : kDTypes) {
     const Operands make{*backends.cpu, dtype};
-    EXPECT_TRUE(forward(make, *backends.cpu_stream, c, dtype).empty());
-    EXPECT_TRUE(backward_data(make, *backends.cpu_stream, c, dtype).empty());
-    const auto zero = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    EXPECT_TRUE(forward(c)(make, *backends.cpu_stream, dtype).empty());
+    EXPECT_TRUE(backward_data(c)(make, *backends.cpu_stream, dtype).empty());
+    const auto zero = backward_weights(c, false)(make, *backends.cpu_stream, dtype);
     EXPECT_EQ(zero.dw, std::vector<float>(zero.dw.size()));
     EXPECT_EQ(zero.dbias, std::vector<float>(zero.dbias.size()));
-    EXPECT_EQ(backward_weights(make, *backends.cpu_stream, c, dtype, true).dw, random_values(dtype, c.w().elements(), 3));
+    EXPECT_EQ(backward_weights(c, true)(make, *backends.cpu_stream, dtype).dw, random_values(dtype, c.w().elements(), 3));
   }
 }
 

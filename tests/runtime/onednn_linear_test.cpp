@@ -33,77 +33,62 @@ void for_all(const Body& body) {
   }
 }
 
-std::vector<float> forward(const Operands& make, Stream& stream, const Case& c, DType dtype) {
-  const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), bias = make.of(3, dtype, {c.outputs});
-  const Tensor y = make.of(4, dtype, c.y());
-  run_guarded(make.backend, stream, LinearForward{.x = x, .w = w, .bias = bias, .y = y, .workspace = {}});
-  return values(y);
+// Each makes what runs one pass over a case and returns its results.
+
+auto forward(const Case& c) {
+  return [c](const Operands& make, Stream& stream, DType dtype) {
+    const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), bias = make.of(3, dtype, {c.outputs});
+    const Tensor y = make.of(4, dtype, c.y());
+    run_guarded(make.backend, stream, LinearForward{.x = x, .w = w, .bias = bias, .y = y, .workspace = {}});
+    return values(y);
+  };
 }
 
-std::vector<float> backward_data(const Operands& make, Stream& stream, const Case& c, DType dtype) {
-  const Tensor dy = make.of(1, dtype, c.y()), w = make.of(2, dtype, c.w()), dx = make.of(3, dtype, c.x());
-  run_guarded(make.backend, stream, LinearBackwardData{.dy = dy, .w = w, .dx = dx, .workspace = {}});
-  return values(dx);
+auto backward_data(const Case& c) {
+  return [c](const Operands& make, Stream& stream, DType dtype) {
+    const Tensor dy = make.of(1, dtype, c.y()), w = make.of(2, dtype, c.w()), dx = make.of(3, dtype, c.x());
+    run_guarded(make.backend, stream, LinearBackwardData{.dy = dy, .w = w, .dx = dx, .workspace = {}});
+    return values(dx);
+  };
 }
 
-struct Gradients {
-  std::vector<float> dw, dbias;
-};
-
-Gradients backward_weights(const Operands& make, Stream& stream, const Case& c, DType dtype, bool accumulate) {
-  const Tensor x = make.of(1, dtype, c.x()), dy = make.of(2, dtype, c.y());
-  const Tensor dw = make.of(3, dtype, c.w()), dbias = make.of(4, dtype, {c.outputs});
-  run_guarded(make.backend, stream,
-              LinearBackwardWeights{.x = x, .dy = dy, .dw = dw, .dbias = dbias, .accumulate = accumulate, .workspace = {}});
-  return {values(dw), values(dbias)};
+auto backward_weights(const Case& c, bool accumulate) {
+  return [c, accumulate](const Operands& make, Stream& stream, DType dtype) {
+    const Tensor x = make.of(1, dtype, c.x()), dy = make.of(2, dtype, c.y());
+    const Tensor dw = make.of(3, dtype, c.w()), dbias = make.of(4, dtype, {c.outputs});
+    run_guarded(make.backend, stream,
+                LinearBackwardWeights{.x = x, .dy = dy, .dw = dw, .dbias = dbias, .accumulate = accumulate, .workspace = {}});
+    return Gradients{values(dw), values(dbias)};
+  };
 }
 
 TEST(OnednnLinear, ForwardAccumulatesInFp32AndRoundsOnce) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) {
-    const auto found = forward({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
-    const auto exact = forward({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
-    const auto magnitudes = forward({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
-    expect_accumulated_in_fp32(dtype, c.inputs, found, exact, magnitudes);
-  });
+  for_all([&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.inputs, forward(c)); });
 }
 
 TEST(OnednnLinear, BackwardDataAccumulatesInFp32AndRoundsOnce) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) {
-    const auto found = backward_data({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype);
-    const auto exact = backward_data({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32);
-    const auto magnitudes = backward_data({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32);
-    expect_accumulated_in_fp32(dtype, c.outputs, found, exact, magnitudes);
-  });
+  for_all([&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.outputs, backward_data(c)); });
 }
 
-void expect_gradients(const Backends& backends, bool accumulate) {
-  for_all([&](const Case& c, DType dtype) {
-    const auto found = backward_weights({*backends.cpu, dtype}, *backends.cpu_stream, c, dtype, accumulate);
-    const auto exact = backward_weights({*backends.reference, dtype}, *backends.reference_stream, c, DType::fp32, accumulate);
-    const auto magnitudes =
-        backward_weights({*backends.reference, dtype, true}, *backends.reference_stream, c, DType::fp32, accumulate);
-    expect_accumulated_in_fp32(dtype, c.samples, found.dw, exact.dw, magnitudes.dw);
-    expect_accumulated_in_fp32(dtype, c.samples, found.dbias, exact.dbias, magnitudes.dbias);
-  });
+TEST(OnednnLinear, GradientsAreSummedInFp32AndRoundedOnce) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.samples, backward_weights(c, false)); });
 }
 
-TEST(OnednnLinear, GradientsAreSummedInFp32AndRoundedOnce) { expect_gradients(Backends(), false); }
-
-TEST(OnednnLinear, OldGradientsAreAddedBeforeRounding) { expect_gradients(Backends(), true); }
+TEST(OnednnLinear, OldGradientsAreAddedBeforeRounding) {
+  const Backends backends;
+  for_all([&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.samples, backward_weights(c, true)); });
+}
 
 TEST(OnednnLinear, TwoRunsOnTwoThreadsGiveEqualBits) {
   const Backends backends(2);
   const Case c{270, 40, 530};
   for (const DType dtype : kDTypes) {
-    const Operands make{*backends.cpu, dtype};
-    EXPECT_EQ(forward(make, *backends.cpu_stream, c, dtype), forward(make, *backends.cpu_stream, c, dtype));
-    EXPECT_EQ(backward_data(make, *backends.cpu_stream, c, dtype), backward_data(make, *backends.cpu_stream, c, dtype));
-    const auto first = backward_weights(make, *backends.cpu_stream, c, dtype, false);
-    const auto second = backward_weights(make, *backends.cpu_stream, c, dtype, false);
-    EXPECT_EQ(first.dw, second.dw);
-    EXPECT_EQ(first.dbias, second.dbias);
+    expect_equal_runs(backends, dtype, forward(c));
+    expect_equal_runs(backends, dtype, backward_data(c));
+    expect_equal_runs(backends, dtype, backward_weights(c, false));
   }
 }
 
@@ -112,12 +97,12 @@ TEST(OnednnLinear, NoSamplesGiveZeroGradientsOrLeaveThemWhenAccumulating) {
   const Case c{0, 5, 7};
   for (const DType dtype : kDTypes) {
     const Operands make{*backends.cpu, dtype};
-    EXPECT_TRUE(forward(make, *backends.cpu_stream, c, dtype).empty());
-    EXPECT_TRUE(backward_data(make, *backends.cpu_stream, c, dtype).empty());
-    const auto zero = backward_weights(make, *backends.cpu_stream, c, dtype, false);
+    EXPECT_TRUE(forward(c)(make, *backends.cpu_stream, dtype).empty());
+    EXPECT_TRUE(backward_data(c)(make, *backends.cpu_stream, dtype).empty());
+    const auto zero = backward_weights(c, false)(make, *backends.cpu_stream, dtype);
     EXPECT_EQ(zero.dw, std::vector<float>(zero.dw.size()));
     EXPECT_EQ(zero.dbias, std::vector<float>(zero.dbias.size()));
-    const auto kept = backward_weights(make, *backends.cpu_stream, c, dtype, true);
+    const auto kept = backward_weights(c, true)(make, *backends.cpu_stream, dtype);
     EXPECT_EQ(kept.dw, random_values(dtype, c.w().elements(), 3));
     EXPECT_EQ(kept.dbias, random_values(dtype, c.outputs, 4));
   }
