@@ -67,10 +67,25 @@ std::vector<Case> cases() {
   };
 }
 
+/// One extent, or all samples, missing: there are outputs or gradients all the same, but no products.
+std::vector<Case> empty_cases() {
+  return {
+      {"no samples", 0, 7, 7, 16, 12, 3, 3, geometry(1, 1)},
+      {"no channels", 2, 7, 7, 0, 12, 3, 3, geometry(1, 1)},
+      {"no outputs", 2, 7, 7, 16, 0, 3, 3, geometry(1, 1)},
+      {"no rows, but padding", 2, 0, 7, 16, 12, 3, 3, geometry(1, 2)},
+      {"no columns, but padding", 2, 7, 0, 16, 12, 3, 3, geometry(1, 2)},
+      {"no window", 2, 7, 7, 16, 12, 0, 3, geometry(1, 1)},
+      {"window beyond the image", 2, 2, 2, 16, 12, 3, 3, geometry(1, 0)},
+      {"nothing at all", 0, 0, 0, 0, 0, 0, 0, geometry(1, 0)},
+      {"no channels in groups", 2, 7, 7, 0, 12, 3, 3, geometry(1, 1, 2)},
+  };
+}
+
 /// Calls `body(case, dtype)` for all of both.
 template <class Body>
-void for_all(const Body& body) {
-  for (const Case& c : cases()) {
+void for_all(const std::vector<Case>& list, const Body& body) {
+  for (const Case& c : list) {
     for (const DType dtype : kDTypes) {
       SCOPED_TRACE(c.name + ", " + std::string(name(dtype)));
       body(c, dtype);
@@ -113,12 +128,13 @@ auto backward_weights(const Case& c, bool accumulate) {
 
 TEST(OnednnConvolution, ForwardAccumulatesInFp32AndRoundsOnce) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.w().elements_per_sample(), forward(c)); });
+  for_all(cases(),
+          [&](const Case& c, DType dtype) { expect_like_reference(backends, dtype, c.w().elements_per_sample(), forward(c)); });
 }
 
 TEST(OnednnConvolution, BackwardDataAccumulatesInFp32AndRoundsOnce) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) {
+  for_all(cases(), [&](const Case& c, DType dtype) {
     const std::int64_t products = c.outputs / c.geometry.groups * c.kernel_height * c.kernel_width;
     expect_like_reference(backends, dtype, products, backward_data(c));
   });
@@ -126,14 +142,14 @@ TEST(OnednnConvolution, BackwardDataAccumulatesInFp32AndRoundsOnce) {
 
 TEST(OnednnConvolution, WeightGradientsAreSummedOverChunksInFp32AndRoundedOnce) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) {
+  for_all(cases(), [&](const Case& c, DType dtype) {
     expect_like_reference(backends, dtype, c.y().elements() / c.outputs, backward_weights(c, false));
   });
 }
 
 TEST(OnednnConvolution, OldWeightGradientsAreAddedBeforeRounding) {
   const Backends backends;
-  for_all([&](const Case& c, DType dtype) {
+  for_all(cases(), [&](const Case& c, DType dtype) {
     expect_like_reference(backends, dtype, c.y().elements() / c.outputs, backward_weights(c, true));
   });
 }
@@ -169,18 +185,27 @@ TEST(OnednnConvolution, LaunchesOfOneCallSeeTheirInputsAsTheyAreThen) {
   }
 }
 
-TEST(OnednnConvolution, NoSamplesGiveZeroGradientsOrLeaveThemWhenAccumulating) {
+TEST(OnednnConvolution, WithoutProductsOutputsAreTheBiasAndGradientsWhatTheReferenceSays) {
+  const Backends backends;
+  for_all(empty_cases(), [&](const Case& c, DType dtype) {
+    const std::int64_t positions = c.outputs == 0 ? 0 : c.y().elements() / c.outputs;
+    expect_like_reference(backends, dtype, 0, forward(c));
+    expect_like_reference(backends, dtype, 0, backward_data(c));
+    expect_like_reference(backends, dtype, positions, backward_weights(c, false));
+    expect_like_reference(backends, dtype, positions, backward_weights(c, true));
+  });
+}
+
+TEST(OnednnConvolution, WithoutProductsAndBiasOutputsAreZero) {
   const Backends backends;
   Case c = cases().front();
-  c.samples = 0;
+  c.channels = 0;
   for (const DType dtype : kDTypes) {
     const Operands make{*backends.cpu, dtype};
-    EXPECT_TRUE(forward(c)(make, *backends.cpu_stream, dtype).empty());
-    EXPECT_TRUE(backward_data(c)(make, *backends.cpu_stream, dtype).empty());
-    const auto zero = backward_weights(c, false)(make, *backends.cpu_stream, dtype);
-    EXPECT_EQ(zero.dw, std::vector<float>(zero.dw.size()));
-    EXPECT_EQ(zero.dbias, std::vector<float>(zero.dbias.size()));
-    EXPECT_EQ(backward_weights(c, true)(make, *backends.cpu_stream, dtype).dw, random_values(dtype, c.w().elements(), 3));
+    const Tensor x = make.of(1, dtype, c.x()), w = make.of(2, dtype, c.w()), y = make.of(3, dtype, c.y());
+    run_guarded(*backends.cpu, *backends.cpu_stream,
+                Conv2dForward{.x = x, .w = w, .bias = {}, .y = y, .geometry = c.geometry, .workspace = {}});
+    EXPECT_EQ(values(y), std::vector<float>(static_cast<std::size_t>(y.elements())));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "onednn/convolution_operands.h"
 #include "onednn/implementations.h"
 #include "onednn/rounding.h"
+#include "onednn/rows.h"
 
 namespace minim::onednn {
 namespace {
@@ -134,7 +135,7 @@ std::vector<std::string> implementations_of(const Args& args, int threads) {
 }  // namespace
 
 std::function<void()> prepare(const Conv2dForward& args, int threads) {
-  if (problem_of(args).empty()) return [] {};
+  if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y); };
   return prepare_call<Forward>(args, threads);
 }
 
@@ -145,10 +146,9 @@ std::function<void()> prepare(const Conv2dBackwardData& args, int threads) {
 
 std::function<void()> prepare(const Conv2dBackwardWeights& args, int threads) {
   if (!problem_of(args).empty()) return prepare_call<BackwardWeights>(args, threads);
-  if (args.accumulate) return [] {};
-  return [dw = args.dw, dbias = args.dbias] {
-    fill_zero(dw);
-    fill_zero(dbias);
+  return [args] {
+    if (!args.accumulate) fill_zero(args.dw);
+    if (args.dbias.present()) sum_rows(args.dy, args.dbias, args.accumulate);
   };
 }
 

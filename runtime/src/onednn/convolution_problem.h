@@ -20,7 +20,8 @@ struct ConvolutionProblem {
   bool accumulate = false;  ///< weight gradients only
 
   std::int64_t samples() const { return x[0]; }
-  bool empty() const { return x.elements() == 0 || y.elements() == 0; }
+  /// No products at all: an image, a window or an output has no elements.
+  bool empty() const { return x.elements() == 0 || w.elements() == 0 || y.elements() == 0; }
 };
 
 inline ConvolutionProblem problem_of(const Conv2dForward& args) {

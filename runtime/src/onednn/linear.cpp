@@ -1,15 +1,12 @@
 #include "onednn/linear.h"
 
-#include <algorithm>
-#include <array>
 #include <memory>
 #include <string>
 
-#include "cpu/parallel.h"
-#include "minim/runtime/simd.h"
 #include "onednn/implementations.h"
 #include "onednn/matrix_product.h"
 #include "onednn/rounding.h"
+#include "onednn/rows.h"
 
 namespace minim::onednn {
 namespace {
@@ -65,42 +62,14 @@ std::vector<std::string> implementations_of(const Args& args, int threads) {
   return names;
 }
 
-/// Columns that `sum_rows` sums at a time: their FP32 sums stay in the L1 cache.
-constexpr std::int64_t kColumns = 1024;
-
-/// out[j] = sum over rows of dy[row, j], or with `accumulate` added to it: in FP32, rounded once.
-template <class T>
-void sum_rows(ConstTensorView dy, TensorView out, bool accumulate) {
-  const std::int64_t rows = dy.shape()[0], columns = dy.shape()[1];
-  const T* from = dy.data<T>();
-  T* to = out.data<T>();
-  cpu::parallel_for(columns, kColumns, [=](std::int64_t begin, std::int64_t end) {
-    std::array<float, kColumns> sums, row_values;
-    for (std::int64_t column = begin; column < end; column += kColumns) {
-      const std::int64_t n = std::min(kColumns, end - column);
-      std::fill_n(sums.begin(), n, 0.0F);
-      for (std::int64_t row = 0; row < rows; ++row) {
-        simd::to_float(from + row * columns + column, row_values.data(), n);
-        simd::add(row_values.data(), sums.data(), n);
-      }
-      if (accumulate) {
-        simd::to_float(to + column, row_values.data(), n);
-        simd::add(row_values.data(), sums.data(), n);
-      }
-      simd::from_float(sums.data(), to + column, n);
-    }
-  });
-}
-
 void store_bias_gradient(const LinearBackwardWeights& args) {
-  if (!args.dbias.present()) return;
-  dispatch_floating(args.dy.dtype(), [&](auto t) { sum_rows<decltype(t)>(args.dy, args.dbias, args.accumulate); });
+  if (args.dbias.present()) sum_rows(args.dy, args.dbias, args.accumulate);
 }
 
 }  // namespace
 
 std::function<void()> prepare(const LinearForward& args, int threads) {
-  if (empty(problem_of(args))) return [] {};
+  if (empty(problem_of(args))) return [args] { fill_rows(args.bias, args.y); };
   return [product = make_product(args, args.x, args.w, args.bias, args.y, threads)] { product->run(); };
 }
 
