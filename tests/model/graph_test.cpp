@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "minim/model/operations.h"
 #include "minim/runtime/error.h"
 
@@ -156,6 +158,31 @@ TEST(Model, CountsLogicalElementsAndKeepsOneParameterPerName) {
   p.shape = Shape{3, 5};
   p.layout = {{1, 0}};
   EXPECT_EQ(message([&] { model.parameter(p); }), "parameter \"w\": the model has it with another order of dimensions in memory");
+}
+
+TEST(Model, UsesOfOneNameThatDifferAreRefusedWithWhatDiffers) {
+  Model model;
+  const Parameter first{.name = "w", .shape = Shape{3}, .initializer = Initializer::normal(0.5)};
+  model.parameter(first);
+  const auto refusal = [&](const std::function<void(Parameter&)>& change) {
+    Parameter other = first;
+    change(other);
+    return message([&] { model.parameter(other); });
+  };
+  EXPECT_EQ(refusal([](Parameter& p) { p.initializer = Initializer::normal(0.25); }),
+            "parameter \"w\": the model has it with initializer normal 0.5, this use wants normal 0.25");
+  EXPECT_EQ(refusal([](Parameter& p) { p.initializer = Initializer::uniform(0.5); }),
+            "parameter \"w\": the model has it with initializer normal 0.5, this use wants uniform 0.5");
+  EXPECT_EQ(refusal([](Parameter& p) { p.keep_fp32 = true; }),
+            "parameter \"w\": the model has it with keep_fp32 false, this use wants true");
+  EXPECT_EQ(refusal([](Parameter& p) { p.decay = false; }),
+            "parameter \"w\": the model has it with decay true, this use wants false");
+  EXPECT_EQ(refusal([](Parameter& p) { p.group = "head"; }),
+            "parameter \"w\": the model has it with group \"default\", this use wants \"head\"");
+  model.state({.name = "mean", .shape = Shape{3}});
+  EXPECT_EQ(message([&] { model.state({.name = "mean", .shape = Shape{3}, .initial = 1}); }),
+            "state \"mean\": the model has it with initial value 0, this use wants 1");
+  EXPECT_EQ(model.parameters().size(), 1U);
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  /// The parameter of that name, added when new. Throws InvalidArgument when it exists with another shape or layout.
+  /// The parameter of that name, added when new. Throws InvalidArgument that says what differs when it exists with another
+  /// description, whatever its place in memory.
   Parameter& parameter(const Parameter& description);
   State& state(const State& description);
 

@@ -25,6 +25,8 @@ struct Initializer {
   Kind kind = Kind::constant;
   double value = 0;  ///< the constant, the standard deviation, or the largest magnitude
 
+  friend bool operator==(const Initializer&, const Initializer&) = default;
+
   static Initializer constant(double value) { return {Kind::constant, value}; }
   static Initializer normal(double deviation) { return {Kind::normal, deviation}; }
   static Initializer uniform(double limit) { return {Kind::uniform, limit}; }
