@@ -18,6 +18,7 @@ using namespace testing;
 
 constexpr std::int64_t kGlobalBatch = 84;  // divisible by 1, 2, 3, 4 and 7
 constexpr int kSteps = 10;
+constexpr double kLearningRate = 0.05;
 
 struct Experiment {
   int world_size = 1;
@@ -96,7 +97,7 @@ double largest_difference(const Result& a, const Result& b) {
 /// How far two runs of the network may drift apart in ten steps when each gradient element carries a rounding error of at most
 /// `relative` times its norm. An error e in one step's gradient moves the weights by lr * e, and momentum 0.9 by at most ten times
 /// that; the network then amplifies the difference, by a factor that is measured: a run from weights moved by a known amount.
-double drift_bound(double learning_rate, double relative, const Result& run, const Experiment& single) {
+double drift_bound(double relative, const Result& run, const Experiment& single) {
   constexpr float kPerturbation = 0x1p-12F;
   Experiment moved = single;
   moved.perturbation = kPerturbation;
@@ -104,23 +105,28 @@ double drift_bound(double learning_rate, double relative, const Result& run, con
   double largest_norm = 0;
   for (const StepState& state : run.states) largest_norm = std::max(largest_norm, state.gradient_norm);
   constexpr double kMomentumGain = 10;  // 1 / (1 - 0.9)
-  return kSteps * kMomentumGain * learning_rate * relative * largest_norm * amplification;
+  return kSteps * kMomentumGain * single.optimizer.schedule.base * relative * largest_norm * amplification;
+}
+
+/// Expects a run of `setup` to end where the one rank of `single` does, up to that drift. Returns the run.
+Result expect_like_one_rank(double relative, const Experiment& single, const Experiment& setup) {
+  const Result one = train(single), many = train(setup);
+  EXPECT_LE(largest_difference(one, many), drift_bound(relative, one, single));
+  return many;
 }
 
 class WorldSize : public ::testing::TestWithParam<int> {};
 
 TEST_P(WorldSize, TenMixedStepsAgreeWithOneRank) {
-  constexpr double kLearningRate = 0.05;
-  Experiment single{.optimizer = sgd(kLearningRate)};
-  const Result one = train(single);
+  const Experiment single{.optimizer = sgd(kLearningRate)};
   Experiment setup = single;
   setup.world_size = GetParam();
-  const Result many = train(setup);
-  // Every FP16 gradient is rounded once on each rank, once in the sum and once on the single rank: 3 half-ulps of 2^-11. Forward and
-  // backward of a sample are the same whatever the batch, up to FP32 summation order, which is far below.
+  // Every FP16 gradient is rounded once on each rank, once in the sum and once on the single rank: 3 half-ulps of 2^-11. Forward
+  // and backward of a sample are the same whatever the batch, up to FP32 summation order, which is far below.
   constexpr double kRelative = 3 * 0x1p-11;
-  EXPECT_LE(largest_difference(one, many), drift_bound(kLearningRate, kRelative, one, single));
-  EXPECT_GT(largest_difference(one, train({.optimizer = sgd(2 * kLearningRate)})), drift_bound(kLearningRate, kRelative, one, single))
+  const Result many = expect_like_one_rank(kRelative, single, setup);
+  const Result one = train(single);
+  EXPECT_GT(largest_difference(one, train({.optimizer = sgd(2 * kLearningRate)})), drift_bound(kRelative, one, single))
       << "the bound would not notice a wrong factor in the update";
   for (int step = 0; step < kSteps; ++step) {
     EXPECT_EQ(many.states[static_cast<std::size_t>(step)].applied, step + 1);
@@ -129,33 +135,26 @@ TEST_P(WorldSize, TenMixedStepsAgreeWithOneRank) {
 }
 
 TEST_P(WorldSize, TenFp32StepsAgreeWithOneRank) {
-  constexpr double kLearningRate = 0.05;
-  Experiment single{.precision = Precision::fp32, .optimizer = sgd(kLearningRate)};
-  const Result one = train(single);
+  const Experiment single{.precision = Precision::fp32, .optimizer = sgd(kLearningRate)};
   Experiment setup = single;
   setup.world_size = GetParam();
   // FP32 sums of 84 * 64 products per weight in another order: error of recursive summation, n * 2^-24, with n = 84 * 64.
-  constexpr double kRelative = 84 * 64 * 0x1p-24;
-  EXPECT_LE(largest_difference(one, train(setup)), drift_bound(kLearningRate, kRelative, one, single));
+  expect_like_one_rank(84 * 64 * 0x1p-24, single, setup);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, WorldSize, ::testing::Values(2, 3, 4, 7), ::testing::PrintToStringParamName());
 
 TEST(Trainer, MicroBatchesAverageLikeOneBatch) {
-  constexpr double kLearningRate = 0.05;
-  Experiment whole{.optimizer = sgd(kLearningRate)};
-  const Result one = train(whole);
+  const Experiment whole{.optimizer = sgd(kLearningRate)};
   Experiment split = whole;
   split.micro_batches = 3;
   split.world_size = 2;
   // Each of three micro-batches rounds the running FP16 sum, on each rank, then the sum over ranks: 5 half-ulps.
-  EXPECT_LE(largest_difference(one, train(split)), drift_bound(kLearningRate, 5 * 0x1p-11, one, whole));
+  expect_like_one_rank(5 * 0x1p-11, whole, split);
 }
 
 TEST(Trainer, UnequalRanksAverageOverAllSamples) {
-  constexpr double kLearningRate = 0.05;
-  Experiment whole{.optimizer = sgd(kLearningRate)};
-  const Result one = train(whole);
+  const Experiment whole{.optimizer = sgd(kLearningRate)};
   Experiment unequal = whole;
   unequal.world_size = 3;
   unequal.batch = 60;
@@ -166,39 +165,36 @@ TEST(Trainer, UnequalRanksAverageOverAllSamples) {
     if (rank == 1) return {first + 24, 60};
     return {first, 0};
   };
-  const Result many = train(unequal);
-  EXPECT_LE(largest_difference(one, many), drift_bound(kLearningRate, 3 * 0x1p-11, one, whole));
+  const Result many = expect_like_one_rank(3 * 0x1p-11, whole, unequal);
   EXPECT_DOUBLE_EQ(many.states.back().weight, kGlobalBatch);
 }
 
 TEST(Trainer, GradSyncFormsAllReduceAndReduceScatterGiveTheSameBits) {
-  Experiment setup{.world_size = 3, .optimizer = sgd(0.05)};
+  Experiment setup{.world_size = 3, .optimizer = sgd(kLearningRate)};
   const Result all_reduce = train(setup);
   setup.optimizer.grad_sync = GradSync::reduce_scatter;
   EXPECT_EQ(largest_difference(all_reduce, train(setup)), 0);
 }
 
 TEST(Trainer, UnshardedOptimizerGivesTheSameBits) {
-  Experiment setup{.world_size = 3, .optimizer = sgd(0.05)};
+  Experiment setup{.world_size = 3, .optimizer = sgd(kLearningRate)};
   const Result sharded = train(setup);
   setup.optimizer.shard = false;
   EXPECT_EQ(largest_difference(sharded, train(setup)), 0);
 }
 
 TEST(Trainer, Fp32AccumulationIsCloserThanTheBoundOfTheWireType) {
-  constexpr double kLearningRate = 0.05;
-  Experiment single{.optimizer = sgd(kLearningRate)};
-  const Result one = train(single);
+  const Experiment single{.optimizer = sgd(kLearningRate)};
   Experiment setup = single;
   setup.world_size = 7;
   setup.optimizer.grad_sync = GradSync::fp32_accumulate;
   // Rounded once on each rank and once on the single rank, not in the sum.
-  EXPECT_LE(largest_difference(one, train(setup)), drift_bound(kLearningRate, 2 * 0x1p-11, one, single));
+  expect_like_one_rank(2 * 0x1p-11, single, setup);
 }
 
 TEST(Trainer, ScaleThatOverflowsIsHalvedUntilStepsApplyAndLosesNothing) {
   // At 2^24 the gradients of this network overflow FP16.
-  Experiment setup{.world_size = 2, .optimizer = sgd(0.05, 16777216.0F), .steps = 40};
+  Experiment setup{.world_size = 2, .optimizer = sgd(kLearningRate, 16777216.0F), .steps = 40};
   const Result result = train(setup);
   const StepState& last = result.states.back();
   ASSERT_GT(last.attempted, last.applied) << "nothing overflowed: the test shows nothing";

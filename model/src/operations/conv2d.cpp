@@ -3,6 +3,7 @@
 #include "minim/model/operations.h"
 #include "minim/runtime/error.h"
 #include "operations/expect.h"
+#include "operations/weight_gradients.h"
 
 namespace minim {
 
@@ -52,10 +53,8 @@ class Conv2d final : public Operation {
  private:
   void check_weight(std::int64_t channels) const {
     const std::int64_t groups = options_.geometry.groups;
-    if (weight_.rank() != 4 || weight_[2] != options_.kernel_h || weight_[3] != options_.kernel_w) {
-      throw InvalidArgument(fmt::format("the weight has shape {}, wanted [O, C / groups, {}, {}]", weight_.to_string(),
-                                        options_.kernel_h, options_.kernel_w));
-    }
+    operations::expect_weight(weight_, weight_.rank() == 4 && weight_[2] == options_.kernel_h && weight_[3] == options_.kernel_w,
+                              fmt::format("[O, C / groups, {}, {}]", options_.kernel_h, options_.kernel_w));
     if (groups < 1 || channels % groups != 0 || weight_[0] % groups != 0 || weight_[0] < 1) {
       throw InvalidArgument(
           fmt::format("{} input and {} output channels do not divide into {} groups", channels, weight_[0], groups));
@@ -70,11 +69,8 @@ class Conv2d final : public Operation {
   }
 
   void backward_weights(PlanContext& context, const ConstTensorView& dy) const {
-    TensorView dw = context.weight_gradient(0);
-    const TensorView dbias = options_.bias ? context.weight_gradient(1) : TensorView{};
-    if (!dw.present() && !dbias.present()) return;
-    // The kernel always computes dw; where only the bias is trained, it goes to scratch.
-    if (!dw.present()) dw = context.saved(0, context.weight(0).dtype(), context.weight(0).shape());
+    const auto [dw, dbias] = operations::weight_gradients(context, options_.bias);
+    if (!dw.present()) return;
     context.emit(
         Conv2dBackwardWeights{
             .x = context.input(0), .dy = dy, .dw = dw, .dbias = dbias, .geometry = options_.geometry, .workspace = {}},

@@ -42,6 +42,11 @@ void expect_rank(const ValueSpec& input, int rank, std::string_view layout) {
   throw InvalidArgument(fmt::format("input has shape {}, wanted {}", input.shape.to_string(), layout));
 }
 
+void expect_weight(const Shape& weight, bool fits, std::string_view wanted) {
+  if (fits) return;
+  throw InvalidArgument(fmt::format("the weight has shape {}, wanted {}", weight.to_string(), wanted));
+}
+
 void expect_channels(std::int64_t found, std::int64_t wanted, std::string_view who_wants) {
   if (found == wanted) return;
   throw InvalidArgument(fmt::format("input has {} channels, the {} wants {}", found, who_wants, wanted));

@@ -15,6 +15,8 @@ void expect_activation(const ValueSpec& input);
 void expect_floating(const ValueSpec& input);
 /// `layout` spells the dimensions out: "[N, H, W, C]".
 void expect_rank(const ValueSpec& input, int rank, std::string_view layout);
+/// `fits`: whether the weight has the `wanted` shape, spelled out.
+void expect_weight(const Shape& weight, bool fits, std::string_view wanted);
 void expect_channels(std::int64_t found, std::int64_t wanted, std::string_view who_wants);
 
 /// Size along one side of what a window leaves of an image; throws where it does not fit.

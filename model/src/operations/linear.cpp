@@ -5,6 +5,7 @@
 #include "minim/model/operations.h"
 #include "minim/runtime/error.h"
 #include "operations/expect.h"
+#include "operations/weight_gradients.h"
 
 namespace minim {
 
@@ -20,9 +21,7 @@ class Linear final : public Operation {
     operations::expect_inputs(inputs, 1);
     operations::expect_activation(inputs[0]);
     operations::expect_rank(inputs[0], 2, "[N, features]");
-    if (weight_.rank() != 2 || weight_[0] < 1) {
-      throw InvalidArgument(fmt::format("the weight has shape {}, wanted [outputs, inputs]", weight_.to_string()));
-    }
+    operations::expect_weight(weight_, weight_.rank() == 2 && weight_[0] >= 1, "[outputs, inputs]");
     const Shape& x = inputs[0].shape;
     if (x[1] != weight_[1]) {
       throw InvalidArgument(
@@ -55,11 +54,8 @@ class Linear final : public Operation {
   }
 
   void backward_weights(PlanContext& context, const ConstTensorView& dy) const {
-    TensorView dw = context.weight_gradient(0);
-    const TensorView dbias = bias_ ? context.weight_gradient(1) : TensorView{};
-    if (!dw.present() && !dbias.present()) return;
-    // The kernel always computes dw; where only the bias is trained, it goes to scratch.
-    if (!dw.present()) dw = context.saved(0, context.weight(0).dtype(), context.weight(0).shape());
+    const auto [dw, dbias] = operations::weight_gradients(context, bias_);
+    if (!dw.present()) return;
     context.emit(LinearBackwardWeights{.x = context.input(0), .dy = dy, .dw = dw, .dbias = dbias, .workspace = {}}, flops(dy));
   }
 
