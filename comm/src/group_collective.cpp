@@ -58,8 +58,8 @@ Steps GroupCollective::agree_between_nodes() {
   for (int distance = 1; distance < topology().nodes(); distance *= 2) {
     const int to = topology().rank_at((topology().node + distance) % topology().nodes(), 0);
     const int from = topology().rank_at((topology().node + topology().nodes() - distance) % topology().nodes(), 0);
-    context_.transport->send(to, &signature_, sizeof signature_);
-    context_.transport->receive(from, &theirs, sizeof theirs);
+    context_.transport->send(to, &signature_, sizeof signature_, Memory::caller);
+    context_.transport->receive(from, &theirs, sizeof theirs, Memory::caller);
     co_await wait_for_exchange();
     if (theirs.digest() == signature_.digest()) continue;
     throw CommError(from < me() ? mismatch_text(from, theirs, me(), signature_) : mismatch_text(me(), signature_, from, theirs));
@@ -71,6 +71,7 @@ void GroupCollective::choose_access() {
   const int ranks = context_.node.size();
   if (ranks == 1) {  // there is nobody to share with
     bases_ = {static_cast<std::byte*>(const_cast<void*>(request_.input.raw()))};
+    alone_with_tensor_ = context_.registry.locate(request_.input.raw(), request_.input.size_bytes()).allocation < 0;
   }
   for (int l = 0; l < ranks && ranks > 1; ++l) {
     const Location location = context_.node.location(l, sequence_ % 2);

@@ -93,6 +93,8 @@ class GroupCollective {
   const std::byte* input(int slice) const;
   std::byte* output(int slice) const;
   std::byte* received(std::int64_t size_bytes);
+  /// Of what `shared` gives: the node's, or this rank's tensor where it is alone on its node.
+  Memory shared_memory() const { return alone_with_tensor_ ? Memory::caller : Memory::group; }
 
   Steps copy(const std::byte* from, std::byte* to, std::int64_t elements) const;
   std::span<const void* const> shared_sources(int slice);
@@ -106,6 +108,7 @@ class GroupCollective {
   Slices slices_;
   std::int64_t piece_ = 0;
   bool staged_ = false;
+  bool alone_with_tensor_ = false;  // of the caller's
   std::vector<std::byte*> bases_;  // by local rank: its tensor, when not staged
 };
 

@@ -62,7 +62,7 @@ Steps GroupCollective::exchange_partials() {
     const Range lane = lane_range(r);
     if (topology().is_local(r) || lane.empty()) continue;
     const int to = topology().rank_at(topology().node_of[static_cast<std::size_t>(r)], topology().local_rank);
-    transport.send(to, own_shared(r) + bytes(lane.begin), bytes(lane.length()));
+    transport.send(to, own_shared(r) + bytes(lane.begin), bytes(lane.length()), shared_memory());
   }
   std::int64_t slot_bytes = 0;  // of one partial sum
   for (const int r : local_ranks) slot_bytes = std::max(slot_bytes, round_up(bytes(lane_range(r).length()), kAlignmentBytes));
@@ -74,7 +74,7 @@ Steps GroupCollective::exchange_partials() {
     const std::int64_t length = lane_range(local_ranks[l]).length();
     for (int node = 0; node < topology().nodes() && length > 0; ++node) {
       if (node != topology().node)
-        transport.receive(topology().rank_at(node, topology().local_rank), slot(l, node), bytes(length));
+        transport.receive(topology().rank_at(node, topology().local_rank), slot(l, node), bytes(length), Memory::group);
     }
   }
   co_await wait_for_exchange();
@@ -96,14 +96,15 @@ Steps GroupCollective::exchange_slices() {
     const Range lane = lane_range(r);
     const std::byte* const from = (gathers ? shared(topology().local(r), r) : own_shared(r)) + bytes(lane.begin);
     for (int node = 0; node < topology().nodes() && !lane.empty(); ++node) {
-      if (node != topology().node) transport.send(topology().rank_at(node, topology().local_rank), from, bytes(lane.length()));
+      if (node != topology().node)
+        transport.send(topology().rank_at(node, topology().local_rank), from, bytes(lane.length()), shared_memory());
     }
   }
   for (int r = 0; r < topology().size; ++r) {
     const Range lane = lane_range(r);
     if (topology().is_local(r) || lane.empty()) continue;
     const int from = topology().rank_at(topology().node_of[static_cast<std::size_t>(r)], topology().local_rank);
-    transport.receive(from, own_shared(r) + bytes(lane.begin), bytes(lane.length()));
+    transport.receive(from, own_shared(r) + bytes(lane.begin), bytes(lane.length()), shared_memory());
   }
   co_await wait_for_exchange();
 }
@@ -116,11 +117,11 @@ Steps GroupCollective::exchange_root() {
     const std::byte* const from = shared(topology().local(request_.root), 0) + bytes(lane.begin);
     for (int node = 0; node < topology().nodes(); ++node) {
       if (node == root_node) continue;
-      context_.transport->send(topology().rank_at(node, topology().local_rank), from, bytes(lane.length()));
+      context_.transport->send(topology().rank_at(node, topology().local_rank), from, bytes(lane.length()), shared_memory());
     }
   } else {
     const int from = topology().rank_at(root_node, topology().local_rank);
-    context_.transport->receive(from, own_shared(0) + bytes(lane.begin), bytes(lane.length()));
+    context_.transport->receive(from, own_shared(0) + bytes(lane.begin), bytes(lane.length()), shared_memory());
   }
   co_await wait_for_exchange();
 }
@@ -154,8 +155,8 @@ Steps GroupCollective::sum_from_all_ranks() {
   auto& sources = context_.scratch.sources;
   for (int r = 0; r < topology().size; ++r) {
     if (topology().is_local(r)) continue;
-    context_.transport->send(r, input(r), bytes(range(r).length()));
-    context_.transport->receive(r, slots + bytes(length) * r, bytes(length));
+    context_.transport->send(r, input(r), bytes(range(r).length()), Memory::caller);
+    context_.transport->receive(r, slots + bytes(length) * r, bytes(length), Memory::group);
   }
   co_await wait_for_exchange();
   sources.clear();
@@ -168,8 +169,8 @@ Steps GroupCollective::sum_from_all_ranks() {
 Steps GroupCollective::all_to_all_between_nodes() {
   for (int r = 0; r < topology().size; ++r) {
     if (topology().is_local(r)) continue;
-    context_.transport->send(r, input(r), bytes(range(r).length()));
-    context_.transport->receive(r, output(r), bytes(range(r).length()));
+    context_.transport->send(r, input(r), bytes(range(r).length()), Memory::caller);
+    context_.transport->receive(r, output(r), bytes(range(r).length()), Memory::caller);
   }
   co_await wait_for_exchange();
   for (int r = 0; r < topology().size; ++r) {

@@ -186,11 +186,24 @@ std::vector<int> GroupCommunicator::add_hints(const std::vector<int>& ranks) con
   return missing.empty() ? ranks : std::vector<int>(missing.begin(), missing.end());
 }
 
+/// What is abandoned may still be written to the scratch memory, and use what `allocate` gave out.
+void GroupCommunicator::abandon_messages() noexcept {
+  registry_->abandon();
+  transport_->abandon();
+  transport_->keep(std::make_shared<const Scratch>(std::move(scratch_)));
+  scratch_ = {};
+}
+
+void GroupCommunicator::close_transport() {
+  if (transport_ && !idle()) abandon_messages();
+  transport_.reset();
+}
+
 void GroupCommunicator::spread_failure(const std::string& reason) noexcept {
   const bool first_to_know = node_.fail(reason);
   if (!transport_) return;
   try {
-    transport_->abandon();
+    abandon_messages();
     if (!first_to_know) return;
     Notice notice;
     notice.from = rank();

@@ -35,9 +35,11 @@ class GroupCommunicator : public QueuedCommunicator {
   NodeGroup& node() { return node_; }
   const std::shared_ptr<Registry>& registry() { return registry_; }
   std::chrono::milliseconds deadline() const { return deadline_; }
-  void close_transport() { transport_.reset(); }
+  /// Ends all messages between nodes.
+  void close_transport();
 
  private:
+  void abandon_messages() noexcept;
   void check_lives(const Signature& signature) const;
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;

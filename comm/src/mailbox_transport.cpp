@@ -14,7 +14,7 @@ MailboxFabric::MailboxFabric(int size)
       boxes_(static_cast<std::size_t>(size) * static_cast<std::size_t>(size)),
       notices_(static_cast<std::size_t>(size)) {}
 
-void MailboxTransport::send(int to, const void* data, std::int64_t size_bytes) {
+void MailboxTransport::send(int to, const void* data, std::int64_t size_bytes, Memory /*memory*/) {
   auto message = std::make_shared<MailboxFabric::Message>();
   message->data = data;
   message->size_bytes = size_bytes;
@@ -24,7 +24,9 @@ void MailboxTransport::send(int to, const void* data, std::int64_t size_bytes) {
   sending_.push_back({to, std::move(message)});
 }
 
-void MailboxTransport::receive(int from, void* data, std::int64_t size_bytes) { receiving_.push_back({from, data, size_bytes}); }
+void MailboxTransport::receive(int from, void* data, std::int64_t size_bytes, Memory /*memory*/) {
+  receiving_.push_back({from, data, size_bytes});
+}
 
 bool MailboxTransport::try_receive(const Receiving& receiving) {
   auto& box = fabric_->box(receiving.from, rank_);

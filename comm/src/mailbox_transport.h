@@ -41,13 +41,14 @@ class MailboxTransport final : public Transport {
   MailboxTransport(std::shared_ptr<MailboxFabric> fabric, int rank) : fabric_(std::move(fabric)), rank_(rank) {}
   ~MailboxTransport() override { abandon(); }
 
-  void send(int to, const void* data, std::int64_t size_bytes) override;
-  void receive(int from, void* data, std::int64_t size_bytes) override;
+  void send(int to, const void* data, std::int64_t size_bytes, Memory memory) override;
+  void receive(int from, void* data, std::int64_t size_bytes, Memory memory) override;
   bool complete() override;
   std::vector<int> awaited() const override;
   void notify(int to, const Notice& notice) override;
   std::optional<Notice> poll_notice() override;
   void abandon() noexcept override;
+  void keep(std::shared_ptr<const void> /*memory*/) noexcept override {}  // nothing is used after `abandon`
 
  private:
   struct Sending {

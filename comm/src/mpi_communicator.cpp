@@ -139,6 +139,7 @@ class MpiCommunicator final : public GroupCommunicator {
     SharedWindow shared;
     std::int32_t number = 0;
   };
+  Buffer allocate_alone(Backend& backend, std::int64_t size_bytes, MemoryKind kind);
   void free_released_windows();
   void say_farewell();
 
@@ -152,7 +153,8 @@ Buffer MpiCommunicator::allocate(Backend& backend, std::int64_t size_bytes, Memo
   // MPI's own collectives know no deadline: everybody is here before they are called.
   barrier({.label = fmt::format("allocation of {} bytes", size_bytes), .after = {}}).wait();
   free_released_windows();
-  auto shared = topology().local_size() > 1 ? make_window(node_comm_, size_bytes) : std::nullopt;
+  if (topology().local_size() == 1) return allocate_alone(backend, size_bytes, kind);
+  auto shared = make_window(node_comm_, size_bytes);
   if (!shared) {
     registry()->add({}, topology().local_rank, size_bytes);  // keeps the numbers of later allocations equal on all ranks
     return backend.allocate(size_bytes, kind);
@@ -161,6 +163,18 @@ Buffer MpiCommunicator::allocate(Backend& backend, std::int64_t size_bytes, Memo
   const std::int32_t number = registry()->add(shared->parts, topology().local_rank, size_bytes);
   allocations_.push_back({std::move(*shared), number});
   return {own, size_bytes, kind, backend.memory(), [registry = registry(), number](void*) { registry->release(number); }};
+}
+
+/// Memory of one rank, which messages between nodes use as it is: so it stays when the group has failed.
+Buffer MpiCommunicator::allocate_alone(Backend& backend, std::int64_t size_bytes, MemoryKind kind) {
+  auto memory = std::make_shared<Buffer>(backend.allocate(size_bytes, kind));
+  auto* const data = static_cast<std::byte*>(memory->data());
+  const std::int32_t number = registry()->add({data}, 0, size_bytes);
+  return {data, size_bytes, kind, nullptr, [memory = std::move(memory), registry = registry(), number](void*) mutable {
+            registry->release(number);
+            if (registry->abandoned()) leave_to_mpi(memory);
+            memory.reset();
+          }};
 }
 
 /// Freeing a window takes all ranks, which release their buffers whenever they like: so it happens here, for what all have

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -20,6 +21,10 @@ class Registry {
   void release(std::int32_t allocation);
   bool released(std::int32_t allocation) const;
 
+  /// Messages that use the allocations have been given up: what is released from now on must stay in memory.
+  void abandon() { abandoned_.store(true); }
+  bool abandoned() const { return abandoned_.load(); }
+
   Location locate(const void* data, std::int64_t size_bytes) const;
   std::byte* address(Location location, int local_rank) const;
 
@@ -32,6 +37,7 @@ class Registry {
   };
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;
+  std::atomic<bool> abandoned_{false};
 };
 
 }  // namespace minim::detail

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,14 +28,20 @@ struct Notice {
   char text[1024] = {};
 };
 
+/// Whose memory a message lies in.
+enum class Memory : std::uint8_t {
+  caller,  ///< may go, or serve for something else, once the group has failed
+  group,   ///< stays for as long as messages of a failed group may still use it, see Transport::abandon
+};
+
 /// Messages between ranks of different nodes. Sends and receives between two ranks match in their order. Nothing blocks.
 class Transport {
  public:
   virtual ~Transport() = default;
 
   /// The memory stays as it is until `complete()`.
-  virtual void send(int to, const void* data, std::int64_t size_bytes) = 0;
-  virtual void receive(int from, void* data, std::int64_t size_bytes) = 0;
+  virtual void send(int to, const void* data, std::int64_t size_bytes, Memory memory) = 0;
+  virtual void receive(int from, void* data, std::int64_t size_bytes, Memory memory) = 0;
   /// Polls: whether everything sent and received so far is through. Throws CommError.
   virtual bool complete() = 0;
   /// Ranks that something is still to be received from.
@@ -42,8 +49,11 @@ class Transport {
 
   virtual void notify(int to, const Notice& notice) = 0;
   virtual std::optional<Notice> poll_notice() = 0;
-  /// Forgets what is under way, after a failure: no memory given to `send` or `receive` is touched any more.
+  /// Forgets what is under way, after a failure: no memory of the caller's is touched any more. Memory of the group's goes to
+  /// `keep` instead of being freed.
   virtual void abandon() noexcept = 0;
+  /// Keeps memory for as long as messages that were abandoned may use it.
+  virtual void keep(std::shared_ptr<const void> memory) noexcept = 0;
 };
 
 /// `co_await Exchanged(transport)` waits until everything sent and received so far is through.
