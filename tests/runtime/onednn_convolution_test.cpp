@@ -224,6 +224,17 @@ TEST(OnednnConvolution, WorkspaceOfFp16DoesNotGrowWithTheBatch) {
             kMostBytes);
 }
 
+TEST(OnednnConvolution, RefusesMoreWeightsThanOnednnCountsInEveryPass) {
+  const Backends backends;
+  const auto view = [](const Shape& shape) { return TensorView(nullptr, DType::fp16, shape); };
+  const TensorView image = view({1, 4, 4, 1 << 19}), weights = view({1 << 19, 3, 3, 1 << 19});
+  const Conv2dGeometry same{.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const auto refuses = [&](const auto& args) { EXPECT_THROW(backends.cpu->workspace_bytes(args), InvalidArgument); };
+  refuses(Conv2dForward{.x = image, .w = weights, .bias = {}, .y = image, .geometry = same, .workspace = {}});
+  refuses(Conv2dBackwardData{.dy = image, .w = weights, .dx = image, .geometry = same, .workspace = {}});
+  refuses(Conv2dBackwardWeights{.x = image, .dy = image, .dw = weights, .dbias = {}, .geometry = same, .workspace = {}});
+}
+
 TEST(OnednnConvolution, RefusesAWorkspaceThatIsTooSmall) {
   const Backends backends;
   const Case c = cases().front();

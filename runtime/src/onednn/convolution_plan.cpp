@@ -1,6 +1,9 @@
 #include "onednn/convolution_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <limits>
 #include <string_view>
 
 namespace minim::onednn {
@@ -78,6 +81,14 @@ class Description {
   memory::desc x_, y_, w_, bias_;
   memory::dims strides_, dilations_, before_, after_;
 };
+
+/// oneDNN divides work among threads by 32-bit products of the weights' dimensions: with more of them it divides by zero.
+void check_weights(const ConvolutionProblem& problem) {
+  constexpr std::int64_t kMostWeights = std::numeric_limits<std::int32_t>::max();
+  if (problem.w.elements() <= kMostWeights) return;
+  throw InvalidArgument(fmt::format("a convolution has {} weights, {}: the CPU's kernels take up to {}", problem.w.elements(),
+                                    problem.w.to_string(), kMostWeights));
+}
 
 /// Images per run such that a chunk fits the caches, and the runs are as equal as can be.
 std::int64_t choose_chunk(const ConvolutionProblem& problem, DType compute, int threads) {
@@ -171,6 +182,7 @@ ConvolutionArguments arguments_of(ConvolutionPass pass) {
 }
 
 ConvolutionPlan plan_convolution(const ConvolutionProblem& problem, int threads) {
+  check_weights(problem);
   const ThreadScope scope(threads);
   return translate_errors("a convolution", [&] { return plan_untranslated(problem, threads); });
 }

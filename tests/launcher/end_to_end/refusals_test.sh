@@ -125,6 +125,8 @@ expect 2 memory.log ranks 2 train --dataset synthetic --model resnet-18 --width 
 contains memory.log "a rank needs"
 [ "$(grep -c '^minim: ' memory.log)" -eq 1 ] || fail "not exactly one sentence"
 [ ! -e memory ] || fail "a run that was refused left a directory"
+expect 2 weights.log "$minim" plan --dataset synthetic --model resnet-18 --width 65536
+contains weights.log "the CPU's kernels take up to 2147483647"
 
 # A command that there is not.
 expect 2 command.log "$minim" frob
