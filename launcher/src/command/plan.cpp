@@ -43,7 +43,7 @@ void print_table(const std::vector<StepFigures>& columns, const RunConfig& confi
   row("gradients", [](const auto& f) { return format_bytes(f.optimizer.gradients_bytes); });
   row("activations", [](const auto& f) { return format_bytes(f.plan.activations_bytes); });
   row("workspace", [](const auto& f) { return format_bytes(f.plan.workspace_bytes + f.optimizer.workspace_bytes); });
-  row("state", [](const auto& f) { return format_bytes(f.state_bytes); });
+  row("state", [](const auto& f) { return format_bytes(f.state_bytes + f.optimizer.state_bytes); });
   row("input", [](const auto& f) { return format_bytes(f.plan.input_bytes); });
   row("staging", [](const auto& f) { return format_bytes(f.staging_bytes); });
   table.rule();

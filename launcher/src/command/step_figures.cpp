@@ -16,10 +16,8 @@ std::int64_t operation_state_bytes(const Model& model) {
 }
 
 std::int64_t add_up(const StepFigures& figures) {
-  const OptimizerMemory& memory = figures.optimizer;
-  return memory.weights_bytes + memory.master_weights_bytes + memory.moments_bytes + memory.gradients_bytes +
-         memory.workspace_bytes + figures.plan.activations_bytes + figures.plan.workspace_bytes + figures.plan.input_bytes +
-         figures.state_bytes + figures.staging_bytes;
+  return figures.optimizer.total_bytes() + figures.plan.activations_bytes + figures.plan.workspace_bytes +
+         figures.plan.input_bytes + figures.state_bytes + figures.staging_bytes;
 }
 
 }  // namespace
@@ -41,7 +39,7 @@ StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks
   figures.plan = plan->memory();
   // The rest of the evaluation's plan lies in the training plan's arena.
   figures.plan.input_bytes += evaluation->memory().input_bytes + kTrainerSumBytes;
-  figures.state_bytes = operation_state_bytes(network.model) + figures.optimizer.state_bytes;
+  figures.state_bytes = operation_state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)});
   figures.total_bytes = add_up(figures);
   figures.parameters = network.model.parameter_count();

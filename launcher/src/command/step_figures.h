@@ -15,7 +15,7 @@ struct StepFigures {
   std::string precision;
   OptimizerMemory optimizer;
   PlanMemory plan;
-  std::int64_t state_bytes = 0;    ///< of operations and of the optimizer
+  std::int64_t state_bytes = 0;    ///< of operations
   std::int64_t staging_bytes = 0;  ///< batches that are read ahead
   std::int64_t total_bytes = 0;
   double flops = 0;  ///< of all micro-batches

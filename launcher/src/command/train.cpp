@@ -20,9 +20,17 @@ RunStart find_start(Communicator& communicator, const RunDirectory& directory) {
   return {.resumed = true, .step = info->step, .position = info->data_position, .world_size = info->world_size};
 }
 
-/// Throws InvalidArgument where a rank needs more memory than the node that has the least to offer.
-void check_memory(const RunConfig& config, const ImageTask& task, const MemoryShare& share, Communicator& communicator,
-                  const MpiSession& mpi, std::int64_t total_steps) {
+[[noreturn]] void refuse_memory(std::int64_t wanted_bytes, const MemoryShare& share, const std::string& remedy) {
+  throw InvalidArgument(fmt::format("a rank needs {} of memory, {} are available to each of {} on the node of rank {}: {}",
+                                    format_bytes(wanted_bytes), format_bytes(share.size_bytes), share.ranks, share.rank, remedy));
+}
+
+/// Throws InvalidArgument where a rank needs more memory than the node that has the least to offer. `held_bytes`: what the
+/// optimizer alone needs. Where that is too much already nothing is compiled: kernels are not made for such sizes.
+void check_memory(const RunConfig& config, const ImageTask& task, std::int64_t held_bytes, const MemoryShare& share,
+                  Communicator& communicator, const MpiSession& mpi, std::int64_t total_steps) {
+  constexpr const char* kTooLarge = "the network itself is too large, see --width";
+  if (held_bytes > share.size_bytes) refuse_memory(held_bytes, share, kTooLarge);
   const int threads = threads_of_rank(config.threads, mpi.core_sharing_ranks());
   const auto needed = [&](std::int64_t batch) {
     communicator.keep_alive();
@@ -34,10 +42,7 @@ void check_memory(const RunConfig& config, const ImageTask& task, const MemorySh
   if (wanted <= share.size_bytes) return;
   std::int64_t batch = config.batch / 2;
   while (batch > 0 && needed(batch) > share.size_bytes) batch /= 2;
-  throw InvalidArgument(
-      fmt::format("a rank needs {} of memory, {} are available to each of {} on the node of rank {}: {}", format_bytes(wanted),
-                  format_bytes(share.size_bytes), share.ranks, share.rank,
-                  batch > 0 ? fmt::format("--batch {} fits", batch) : "the network itself is too large, see --width"));
+  refuse_memory(wanted, share, batch > 0 ? fmt::format("--batch {} fits", batch) : kTooLarge);
 }
 
 /// Throws, on every rank, what setting up the network and its optimizer over all ranks would throw. Collective.
@@ -54,8 +59,9 @@ void check_set_up(const RunConfig& config, const RunStart& start, Communicator& 
                            .steps = config.steps,
                            .start_step = start.step,
                            .start_position = start.position};
-    optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
-    check_memory(config, data->task(), share, communicator, mpi, length.total_steps());
+    const OptimizerMemory held =
+        optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
+    check_memory(config, data->task(), held.total_bytes(), share, communicator, mpi, length.total_steps());
   });
 }
 

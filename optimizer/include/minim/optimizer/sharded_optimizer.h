@@ -47,6 +47,10 @@ struct OptimizerConfig {
 struct OptimizerMemory {
   std::int64_t weights_bytes = 0, master_weights_bytes = 0, moments_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
   std::int64_t state_bytes = 0;  ///< step state, agreement records, learning rates
+
+  std::int64_t total_bytes() const {
+    return weights_bytes + master_weights_bytes + moments_bytes + gradients_bytes + workspace_bytes + state_bytes;
+  }
 };
 OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
 
