@@ -12,6 +12,11 @@ Tensor Backend::allocate_tensor(DType dtype, Shape shape, MemoryKind kind) {
   return {std::move(buffer), 0, dtype, shape};
 }
 
+Tensor Backend::allocate_host_tensor(DType dtype, Shape shape, MemoryKind kind) {
+  auto buffer = std::make_shared<Buffer>(allocate_host(shape.elements() * size_bytes(dtype), kind));
+  return {std::move(buffer), 0, dtype, shape};
+}
+
 namespace detail {
 
 void throw_missing_kernel(std::string_view backend, const char* args) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "kernel_sets.h"
 #include "minim/runtime/backend.h"
@@ -36,6 +37,11 @@ class CpuBackend final : public Backend {
   }
 
   std::unique_ptr<Stream> make_stream(std::string name) override { return make_cpu_stream(std::move(name), threads_); }
+
+  void copy(TensorView to, ConstTensorView from) override {
+    detail::check_copy(to, from);
+    if (from.size_bytes() > 0) std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.size_bytes()));
+  }
 
  private:
   std::string name_;

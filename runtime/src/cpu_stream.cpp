@@ -3,23 +3,31 @@
 #include <pthread.h>
 
 #include <condition_variable>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "event_state.h"
+#include "host_event_state.h"
 #include "minim/runtime/error.h"
 #include "minim/runtime/stream.h"
 
 namespace minim {
 namespace {
 
+struct Copy {
+  void* to = nullptr;
+  const void* from = nullptr;
+  std::size_t size_bytes = 0;
+};
+
 /// One entry of the queue: what is set of it takes its turn.
 struct Item {
   const std::function<void()>* borrowed = nullptr;
   std::function<void()> owned;
+  Copy copy;
   Event awaited;
   std::shared_ptr<detail::EventState> recorded;
 };
@@ -39,9 +47,13 @@ class CpuStream final : public Stream {
 
   void enqueue(std::function<void()> work) override { push({.owned = std::move(work)}); }
   void enqueue_borrowed(const std::function<void()>* work) override { push({.borrowed = work}); }
+  void copy(TensorView to, ConstTensorView from) override {
+    detail::check_copy(to, from);
+    push({.copy = {to.raw(), from.raw(), static_cast<std::size_t>(from.size_bytes())}});
+  }
   void wait(const Event& event) override { push({.awaited = event}); }
   Event record() override {
-    auto state = std::make_shared<detail::EventState>();
+    auto state = std::make_shared<detail::HostEventState>();
     push({.recorded = state});
     return Event(std::move(state));
   }
@@ -81,6 +93,7 @@ class CpuStream final : public Stream {
         item.awaited.wait();
         if (item.borrowed) (*item.borrowed)();
         if (item.owned) item.owned();
+        if (item.copy.size_bytes > 0) std::memcpy(item.copy.to, item.copy.from, item.copy.size_bytes);
       } catch (...) {
         failure_ = std::current_exception();
       }

@@ -1,13 +1,13 @@
 #include <utility>
 
-#include "event_state.h"
+#include "host_event_state.h"
 #include "minim/runtime/error.h"
 #include "minim/runtime/stream.h"
 
 namespace minim {
 namespace detail {
 
-std::exception_ptr EventState::wait() const {
+std::exception_ptr HostEventState::wait() const {
   if (!done()) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return done(); });
@@ -15,13 +15,13 @@ std::exception_ptr EventState::wait() const {
   return failure_;
 }
 
-bool EventState::wait_for(std::chrono::microseconds timeout) const {
+bool HostEventState::wait_for(std::chrono::microseconds timeout) const {
   if (done()) return true;
   std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, timeout, [this] { return done(); });
 }
 
-void EventState::finish(std::exception_ptr failure) {
+void HostEventState::finish(std::exception_ptr failure) {
   const std::scoped_lock lock(mutex_);
   if (done()) return;
   failure_ = std::move(failure);
@@ -31,7 +31,7 @@ void EventState::finish(std::exception_ptr failure) {
 
 }  // namespace detail
 
-Event Event::manual() { return Event(std::make_shared<detail::EventState>()); }
+Event Event::manual() { return Event(std::make_shared<detail::HostEventState>()); }
 
 bool Event::done() const { return !state_ || state_->done(); }
 

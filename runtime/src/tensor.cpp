@@ -24,6 +24,16 @@ void check_reshape(const Shape& from, const Shape& to) {
   }
 }
 
+void check_copy(const ConstTensorView& to, const ConstTensorView& from) {
+  if (to.present() && from.present() && to.dtype() == from.dtype() && to.elements() == from.elements()) return;
+  const auto describe = [](const ConstTensorView& view) {
+    return view.present() ? fmt::format("{} of {}", view.shape().to_string(), name(view.dtype()))
+                          : std::string("an absent tensor");
+  };
+  throw InvalidArgument(
+      fmt::format("a copy from {} to {}: equal types and numbers of elements are wanted", describe(from), describe(to)));
+}
+
 }  // namespace detail
 
 Tensor::Tensor(std::shared_ptr<Buffer> buffer, std::int64_t offset_bytes, DType dtype, Shape shape)

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <new>
@@ -45,6 +46,9 @@ class HostBackend final : public Backend {
     return {data, size_bytes, kind, memory(), [kAlignment](void* p) { ::operator delete(p, kAlignment); }};
   }
   std::unique_ptr<Stream> make_stream(std::string stream_name) override { return make_cpu_stream(std::move(stream_name), 1); }
+  void copy(TensorView to, ConstTensorView from) override {
+    std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.size_bytes()));
+  }
 };
 
 class Conformance : public testing::TestWithParam<GroupKind> {

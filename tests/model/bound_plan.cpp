@@ -78,6 +78,10 @@ Buffer PoisonedBackend::allocate(std::int64_t size_bytes, MemoryKind kind) {
   return {data, size_bytes, kind, memory(), [](void* memory) { std::free(memory); }};
 }
 
+void PoisonedBackend::copy(TensorView to, ConstTensorView from) {
+  std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.size_bytes()));
+}
+
 void PoisonedBackend::poison(MemoryKind kind) {
   for (const Block& block : blocks_) {
     if (block.kind == kind) std::memset(block.data, kNanByte, static_cast<std::size_t>(block.size_bytes));

@@ -24,6 +24,7 @@ class PoisonedBackend final : public Backend {
   std::string_view name() const override { return "poisoned"; }
   Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override;
   std::unique_ptr<Stream> make_stream(std::string name) override { return make_cpu_stream(std::move(name), 1); }
+  void copy(TensorView to, ConstTensorView from) override;
 
   /// Fills everything allocated as `kind` with NaN. Nothing allocated may have been freed.
   void poison(MemoryKind kind);

@@ -34,18 +34,23 @@ struct Gate {
   };
 };
 
-TEST(Stream, AllocatesNothingForBorrowedWorkInTheSteadyState) {
+TEST(Stream, AllocatesNothingForBorrowedWorkAndCopiesInTheSteadyState) {
   std::int64_t runs = 0, worker_begin = 0, worker_end = 0;
   const std::function<void()> work = [&runs] { ++runs; };
   const std::function<void()> begin = [&worker_begin] { worker_begin = allocations_of_this_thread; };
   const std::function<void()> end = [&worker_end] { worker_end = allocations_of_this_thread; };
   const auto stream = make_cpu_stream("test", 1);
+  std::int64_t copied = 0;
+  const TensorView from(&runs, DType::int64, Shape{1}), to(&copied, DType::int64, Shape{1});
 
   // While a gate holds the worker, everything enqueued waits in the queue at once; two rounds grow whatever the queue keeps.
   Gate gates[4];
   const auto fill_queue_up_to = [&](const Gate& next) {
     stream->enqueue_borrowed(&begin);
-    for (int i = 0; i < kLaunches; ++i) stream->enqueue_borrowed(&work);
+    for (int i = 0; i < kLaunches; ++i) {
+      stream->enqueue_borrowed(&work);
+      stream->copy(to, from);
+    }
     stream->enqueue_borrowed(&end);
     stream->enqueue_borrowed(&next.work);
   };
@@ -68,6 +73,7 @@ TEST(Stream, AllocatesNothingForBorrowedWorkInTheSteadyState) {
   EXPECT_EQ(host_end - host_begin, 0);
   EXPECT_EQ(worker_end - worker_begin, 0);
   EXPECT_EQ(runs, 3 * kLaunches);
+  EXPECT_EQ(copied, runs);
 }
 
 }  // namespace

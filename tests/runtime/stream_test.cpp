@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "minim/runtime/error.h"
+#include "minim/runtime/event_state.h"
 
 namespace minim {
 namespace {
@@ -31,6 +32,44 @@ TEST(Event, HasAlwaysHappenedByDefault) {
   event.wait();
   EXPECT_THROW(event.set(), InvalidArgument);
   EXPECT_THROW(event.fail(failure("lost")), InvalidArgument);
+  EXPECT_EQ(event.state(), nullptr);
+}
+
+TEST(Event, ShowsTheStateThatItsCopiesShare) {
+  const Event event = Event::manual();
+  const Event copy = event;
+  ASSERT_NE(event.state(), nullptr);
+  EXPECT_EQ(event.state(), copy.state());
+  EXPECT_NE(event.state(), Event::manual().state());
+  EXPECT_FALSE(event.state()->done());
+  event.state()->finish(nullptr);
+  EXPECT_TRUE(copy.done());
+}
+
+/// The state of an event of some device, as a stream of that device makes it.
+class DeviceEventState final : public detail::EventState {
+ public:
+  bool done() const override { return polls_++ > 0; }
+  std::exception_ptr wait() const override { return failure("the device is lost"); }
+  bool wait_for(std::chrono::microseconds) const override { return false; }
+  void finish(std::exception_ptr) override { throw InvalidArgument("only the device makes it happen"); }
+
+ private:
+  mutable int polls_ = 0;
+};
+
+TEST(Event, AsksTheStateOfWhateverDeviceItIs) {
+  const Event event(std::make_shared<DeviceEventState>());
+  EXPECT_FALSE(event.done());
+  EXPECT_TRUE(event.done());
+  EXPECT_EQ(failure_of(event), "the device is lost");
+  EXPECT_FALSE(event.wait_for(std::chrono::microseconds(1)));
+  EXPECT_THROW(event.set(), InvalidArgument);
+  EXPECT_NE(dynamic_cast<const DeviceEventState*>(event.state().get()), nullptr);
+  EXPECT_EQ(dynamic_cast<const DeviceEventState*>(Event::manual().state().get()), nullptr);
+  const auto stream = make_cpu_stream("test", 1);
+  stream->wait(event);
+  EXPECT_THROW(stream->synchronize(), DeviceError);
 }
 
 TEST(Event, HappensOnceForAllCopies) {

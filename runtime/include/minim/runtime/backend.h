@@ -50,7 +50,16 @@ class Backend {
   virtual Buffer allocate(std::int64_t size_bytes, MemoryKind kind) = 0;
   virtual std::unique_ptr<Stream> make_stream(std::string name) = 0;
 
+  /// Whether the host may touch memory of `allocate`. Where it may not, only kernels and copies do.
+  virtual bool host_accessible() const { return true; }
+  /// Uninitialised memory of the host that streams copy from and to without the host waiting; else as `allocate`.
+  virtual Buffer allocate_host(std::int64_t size_bytes, MemoryKind kind) { return allocate(size_bytes, kind); }
+  /// Copies between tensors of equal type and count in any memory of device or host and returns when that is done. For set-up,
+  /// checkpoints and tests: no stream may be at work on either. Throws InvalidArgument for tensors that differ.
+  virtual void copy(TensorView to, ConstTensorView from) = 0;
+
   Tensor allocate_tensor(DType dtype, Shape shape, MemoryKind kind);
+  Tensor allocate_host_tensor(DType dtype, Shape shape, MemoryKind kind);
   const std::shared_ptr<MemoryAccount>& memory() const { return memory_; }
 
   /// Adds or replaces the kernel for `Args`. `set` names where it comes from: "cpu", "reference", ...

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "minim/runtime/tensor.h"
+
 namespace minim {
 
 namespace detail {
@@ -30,6 +32,10 @@ class Event {
   void set() const;
   void fail(std::exception_ptr failure) const;
 
+  /// What the event refers to, for streams: they order themselves in their own way after events of their own device, and after
+  /// all others through the host. Null when the event has always happened.
+  const std::shared_ptr<detail::EventState>& state() const { return state_; }
+
  private:
   std::shared_ptr<detail::EventState> state_;
 };
@@ -46,6 +52,9 @@ class Stream {
   virtual void enqueue(std::function<void()> work) = 0;
   /// Enqueues `*work` without copying or allocating; it must stay alive until it has run.
   virtual void enqueue_borrowed(const std::function<void()>* work) = 0;
+  /// Enqueues a copy between tensors of equal type and count, each in memory of `Backend::allocate` or `Backend::allocate_host`.
+  /// Both must stay alive, and `from` unchanged, until the copy has run. Throws InvalidArgument for tensors that differ.
+  virtual void copy(TensorView to, ConstTensorView from) = 0;
   /// What is enqueued from here on runs after `event` has happened. The host goes on.
   virtual void wait(const Event& event) = 0;
   /// An event that happens when everything enqueued so far has run.

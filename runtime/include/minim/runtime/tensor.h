@@ -76,6 +76,11 @@ class TensorView : public ConstTensorView {
   }
 };
 
+namespace detail {
+/// Throws InvalidArgument unless a copy is possible: equal types, equal numbers of elements.
+void check_copy(const ConstTensorView& to, const ConstTensorView& from);
+}  // namespace detail
+
 /// A cheap handle on a dense tensor that keeps its memory alive.
 class Tensor {
  public:
