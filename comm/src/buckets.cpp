@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "minim/runtime/error.h"
+#include "minim/runtime/kernels/elementwise.h"
 
 namespace minim {
 namespace {
@@ -15,9 +15,7 @@ namespace {
 constexpr std::int64_t kParameterGrain = 64;
 
 Tensor allocate_flat(Backend& backend, Communicator& communicator, DType dtype, std::int64_t elements, MemoryKind kind) {
-  const std::int64_t bytes = elements * size_bytes(dtype);
-  auto buffer = std::make_shared<Buffer>(communicator.allocate(backend, bytes, kind));
-  std::memset(buffer->data(), 0, static_cast<std::size_t>(bytes));
+  auto buffer = std::make_shared<Buffer>(communicator.allocate(backend, elements * size_bytes(dtype), kind));
   return {std::move(buffer), 0, dtype, Shape{elements}};
 }
 
@@ -62,9 +60,12 @@ std::vector<Bucket> plan_buckets(std::span<Parameter* const> parameters, DType c
 BucketSet::BucketSet(Backend& backend, Communicator& communicator, std::span<Parameter* const> parameters, DType compute_dtype,
                      BucketOptions options)
     : buckets_(plan_buckets(parameters, compute_dtype, communicator.size(), options)) {
+  const auto stream = backend.make_stream("set-up");
   for (Bucket& bucket : buckets_) {
     bucket.weights_ = allocate_flat(backend, communicator, bucket.dtype, bucket.elements, MemoryKind::weights);
     bucket.gradients_ = allocate_flat(backend, communicator, bucket.dtype, bucket.elements, MemoryKind::gradients);
+    backend.run(*stream, Zero{.y = bucket.weights_});
+    backend.run(*stream, Zero{.y = bucket.gradients_});
   }
   for (const Bucket& bucket : buckets_) {
     for (const BucketEntry& entry : bucket.entries) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "agreement_kernels.h"
+#include "minim/runtime/transfer.h"
 
 namespace minim {
 
@@ -12,13 +14,16 @@ namespace {
 constexpr std::int64_t kStateBytes = sizeof(StepState);
 constexpr std::int64_t kRecordBytes = sizeof(AgreementRecord);
 constexpr std::int64_t kReportWords = 2;
+constexpr std::int64_t kReportBytes = kReportWords * size_bytes(DType::int32);
 
 }  // namespace
 
 std::int64_t AgreementState::size_bytes(int world_size, std::int64_t learning_rates) {
-  return kStateBytes + world_size * kRecordBytes + (kReportWords + 1) * minim::size_bytes(DType::int32) +
+  return kStateBytes + world_size * kRecordBytes + kReportBytes + minim::size_bytes(DType::int32) +
          learning_rates * minim::size_bytes(DType::fp32);
 }
+
+std::int64_t AgreementState::staging_bytes() { return kStateBytes + kReportBytes; }
 
 AgreementState::AgreementState(Backend& backend, const AgreementConfig& config, std::uint64_t configuration,
                                std::span<const float> learning_rates, int rank, int world_size)
@@ -32,32 +37,43 @@ AgreementState::AgreementState(Backend& backend, const AgreementConfig& config, 
   report_ = allocate(DType::int32, kReportWords);
   overflow_ = allocate(DType::int32, 1);
   learning_rates_ = allocate(DType::fp32, static_cast<std::int64_t>(learning_rates.size()));
-  std::copy(learning_rates.begin(), learning_rates.end(), learning_rates_.span<float>().begin());
+  fetched_ = backend.allocate_host_tensor(DType::uint8, Shape{kStateBytes}, MemoryKind::staging);
+  host_report_ = backend.allocate_host_tensor(DType::int32, Shape{kReportWords}, MemoryKind::staging);
+  upload(backend, learning_rates, learning_rates_);
   record_ = records().slice(rank * kRecordBytes, (rank + 1) * kRecordBytes);
-  std::fill_n(records().data<std::uint8_t>(), records().size_bytes(), std::uint8_t{0});
+  const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(records().size_bytes()));
+  backend.copy(records(), {zeros.data(), DType::uint8, Shape{records().elements()}});
   clear_overflow();
   write(initial_state(config.loss_scale));
   fold_ =
       backend.prepare(FoldAgreement{.config = config, .records = records(), .learning_rates = learning_rates_, .state = state()});
 }
 
-StepState AgreementState::read() const {
+StepState AgreementState::fetched() const {
   StepState state;
-  std::memcpy(&state, state_.view().raw(), sizeof state);
+  std::memcpy(&state, fetched_.view().raw(), sizeof state);
   return state;
 }
 
-void AgreementState::write(const StepState& state) const { std::memcpy(state_.view().raw(), &state, sizeof state); }
+void AgreementState::write(const StepState& state) {
+  std::memcpy(fetched_.view().raw(), &state, sizeof state);
+  backend_.copy(state_, fetched_);
+}
 
-std::int32_t AgreementState::read_overflow() const { return *overflow().data<std::int32_t>(); }
+std::int32_t AgreementState::read_overflow() const {
+  std::int32_t parameter = kNoOverflow;
+  backend_.copy({&parameter, DType::int32, Shape{1}}, overflow());
+  return parameter;
+}
 
-void AgreementState::clear_overflow() const { *overflow().data<std::int32_t>() = kNoOverflow; }
+void AgreementState::clear_overflow() { backend_.copy(overflow(), {&kNoOverflow, DType::int32, Shape{1}}); }
 
 void AgreementState::fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,
                           HostReport report) {
-  const auto words = report_.span<std::int32_t>();
+  const auto words = host_report_.span<std::int32_t>();
   words[0] = report.error_code;
   words[1] = report.stop_requested;
+  stream.copy(report_, host_report_);
   const void* const sums[3] = {loss.raw(), weight.raw(), correct.raw()};
   if (!fill_ || !std::equal(std::begin(sums), std::end(sums), std::begin(filled_from_))) {
     fill_ = backend_.prepare(FillRecord{.loss = loss,

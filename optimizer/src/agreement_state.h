@@ -15,28 +15,33 @@ class AgreementState {
                  std::span<const float> learning_rates, int rank, int world_size);
 
   static std::int64_t size_bytes(int world_size, std::int64_t learning_rates);
+  static std::int64_t staging_bytes();  ///< of host memory, for what the device and the host tell each other
 
   TensorView state() const { return state_.view(); }
   TensorView record() const { return record_; }  ///< this rank's place in `records`
   TensorView records() const { return records_.view(); }
   TensorView overflow() const { return overflow_.view(); }
 
-  StepState read() const;
-  void write(const StepState& state) const;
+  void write(const StepState& state);  ///< on the device, and as if fetched from there
   /// The parameter of which this rank's updates have made a weight that overflowed; kNoOverflow: none.
   std::int32_t read_overflow() const;
   /// Forgets that a weight overflowed, when weights have been set anew.
-  void clear_overflow() const;
+  void clear_overflow();
 
-  /// Starts this rank's record of the step. `loss`, `weight` and `correct` as in ShardedOptimizer::finish_step.
+  /// Starts this rank's record of the step. `loss`, `weight` and `correct` as in ShardedOptimizer::finish_step. Not called anew
+  /// before the stream has got through the call before.
   void fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct, HostReport report);
   /// Folds all records into the state.
   void fold(Stream& stream) const { fold_->launch(stream); }
+  /// Sends the state to the host, where it is `fetched` once the stream has got there.
+  void fetch(Stream& stream) const { stream.copy(fetched_, state()); }
+  StepState fetched() const;
 
  private:
   Backend& backend_;
   std::uint64_t configuration_;
   Tensor state_, records_, report_, overflow_, learning_rates_;
+  Tensor fetched_, host_report_;  // the host's side of `state_` and `report_`
   TensorView record_;
   std::unique_ptr<KernelCall> fold_;
   std::unique_ptr<KernelCall> fill_;  // bound to these sums:

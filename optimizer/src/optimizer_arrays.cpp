@@ -4,7 +4,8 @@
 
 #include "minim/optimizer/sharded_optimizer.h"
 #include "minim/runtime/error.h"
-#include "minim/runtime/simd.h"
+#include "minim/runtime/kernels/elementwise.h"
+#include "minim/runtime/transfer.h"
 #include "optimizer_impl.h"
 
 namespace minim {
@@ -16,10 +17,6 @@ constexpr const char* kMoments[] = {"moment1", "moment2"};
 const char* master_name(Precision precision) { return has_master_weights(precision) ? "master" : "weight"; }
 
 TensorView view_of(std::span<float> values) {
-  return {values.data(), DType::fp32, Shape{static_cast<std::int64_t>(values.size())}};
-}
-
-ConstTensorView const_view_of(std::span<const float> values) {
   return {values.data(), DType::fp32, Shape{static_cast<std::int64_t>(values.size())}};
 }
 
@@ -51,10 +48,19 @@ void ShardedOptimizer::Impl::set_physical(const std::string& array, const Parame
   if (const Piece piece = piece_of(at, rank); !piece.empty()) {
     const std::int64_t count = piece.end - piece.begin;
     const auto values = physical.subspan(static_cast<std::size_t>(piece.begin), static_cast<std::size_t>(count));
-    simd::convert(const_view_of(values), array_view(bucket, array).slice(piece.array_begin, piece.array_begin + count));
+    upload(backend, values, array_view(bucket, array).slice(piece.array_begin, piece.array_begin + count));
   }
   if (array == master_name(config.precision)) {
-    simd::convert(const_view_of(physical), bucket.bucket->weights().slice(at.offset, at.offset + at.elements));
+    upload(backend, physical, bucket.bucket->weights().slice(at.offset, at.offset + at.elements));
+  }
+}
+
+void ShardedOptimizer::Impl::zero_moments() {
+  const auto stream = backend.make_stream("set-up");
+  for (const BucketState& bucket : buckets) {
+    for (const Tensor* moment : {&bucket.moment1, &bucket.moment2}) {
+      if (moment->elements() > 0) backend.run(*stream, Zero{.y = *moment});
+    }
   }
 }
 
@@ -67,11 +73,7 @@ void ShardedOptimizer::initialize(std::uint64_t seed) {
     to_physical(parameter->shape, parameter->layout, logical, physical);
     impl_->set_physical(master_name(impl_->config.precision), *parameter, physical);
   }
-  for (const BucketState& bucket : impl_->buckets) {
-    for (const Tensor* moment : {&bucket.moment1, &bucket.moment2}) {
-      if (moment->elements() > 0) std::ranges::fill(moment->span<float>(), 0.0F);
-    }
-  }
+  impl_->zero_moments();
   impl_->agreement.clear_overflow();
   set_state(initial_state(impl_->config.loss_scale));
   impl_->current = !impl_->sharded;
@@ -90,8 +92,8 @@ std::vector<float> ShardedOptimizer::gather_array(const std::string& array, cons
   std::vector<float> physical(static_cast<std::size_t>(place.elements));
   if (const Impl::Piece own = impl_->piece_of(place, impl_->rank); !own.empty()) {
     const std::int64_t count = own.end - own.begin;
-    simd::convert(impl_->array_view(bucket, array).slice(own.array_begin, own.array_begin + count),
-                  view_of(physical).slice(own.begin, own.end));
+    const auto values = std::span(physical).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(count));
+    download(impl_->backend, impl_->array_view(bucket, array).slice(own.array_begin, own.array_begin + count), values);
   }
   for (int owner = 0; impl_->sharded && owner < impl_->world_size; ++owner) {
     const Impl::Piece piece = impl_->piece_of(place, owner);

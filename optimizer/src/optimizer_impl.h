@@ -27,7 +27,7 @@ struct ShardedOptimizer::Impl {
   Impl(Backend& backend_, Communicator& communicator_, std::vector<Parameter*> parameters_, OptimizerConfig config_);
 
   // sharded_optimizer.cpp
-  void allocate_arrays(BucketState& bucket) const;
+  void allocate_arrays(BucketState& bucket, Stream& stream) const;
   void prepare_kernels(BucketState& bucket, const std::unordered_map<const Parameter*, int>& indices) const;
   const Place& place(const Parameter& parameter) const;
   void issue_gathers(Stream& compute);
@@ -44,6 +44,7 @@ struct ShardedOptimizer::Impl {
   /// The part of a parameter that a rank's arrays hold.
   Piece piece_of(const Place& place, int rank) const;
   void set_physical(const std::string& array, const Parameter& parameter, std::span<const float> physical);
+  void zero_moments();
 
   Backend& backend;
   Communicator& communicator;

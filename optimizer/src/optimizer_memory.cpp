@@ -35,6 +35,7 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
     if (share.has_sums) memory.workspace_bytes += bucket.slice_elements(world_size) * kFloatBytes;
   }
   memory.state_bytes = AgreementState::size_bytes(world_size, static_cast<std::int64_t>(learning_rates(config.schedule).size()));
+  memory.staging_bytes = AgreementState::staging_bytes();
   return memory;
 }
 

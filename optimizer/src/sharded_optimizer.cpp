@@ -41,8 +41,9 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
       bucket_set(backend, communicator, parameters, compute_dtype(config.precision), config.buckets),
       agreement(backend, agreement_config(config), config.configuration_hash, learning_rates(config.schedule), rank, world_size),
       ready(parameters.size()),
-      outcome(agreement.read()) {
+      outcome(initial_state(config.loss_scale)) {
   add_update_kernels(backend);
+  const auto stream = backend.make_stream("set-up");
   std::unordered_map<const Parameter*, int> indices;
   for (Parameter* parameter : parameters) {
     indices.emplace(parameter, static_cast<int>(indices.size()));
@@ -55,16 +56,16 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
     BucketState& state = buckets.emplace_back();
     state.bucket = &bucket;
     state.share = share_of(bucket, rank, world_size, config);
-    allocate_arrays(state);
+    allocate_arrays(state, *stream);
     prepare_kernels(state, indices);
   }
   works.reserve(2 * buckets.size() + 1);
 }
 
-void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket) const {
-  const auto allocate = [this](std::int64_t elements, MemoryKind kind) {
+void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket, Stream& stream) const {
+  const auto allocate = [&](std::int64_t elements, MemoryKind kind) {
     Tensor tensor = backend.allocate_tensor(DType::fp32, Shape{elements}, kind);
-    std::ranges::fill(tensor.span<float>(), 0.0F);  // padding stays so
+    backend.run(stream, Zero{.y = tensor});  // padding stays so
     return tensor;
   };
   const BucketShare& share = bucket.share;
@@ -232,12 +233,13 @@ void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstT
   }
   impl_->agree(compute);
   for (BucketState& bucket : impl_->buckets) bucket.update->launch(compute);
+  impl_->agreement.fetch(compute);
   impl_->current = !impl_->sharded;
 }
 
 void ShardedOptimizer::drain(Stream& compute) {
   impl_->finish_collectives(compute);
-  impl_->outcome = impl_->agreement.read();
+  impl_->outcome = impl_->agreement.fetched();
   impl_->in_step = false;
 }
 

@@ -96,9 +96,9 @@ TEST(PlanBuckets, NoParametersNeedNoBuckets) { EXPECT_TRUE(plan_buckets({}, DTyp
 
 TEST(BucketSet, PlacesParametersInZeroedMemoryWithTheirPhysicalShape) {
   auto parameters = network();
-  HostBackend backend;
+  const auto backend = make_reference_backend();
   const auto group = make_self_communicator();
-  BucketSet set(backend, *group, pointers(parameters), DType::fp16, {.bucket_bytes = 4096});
+  BucketSet set(*backend, *group, pointers(parameters), DType::fp16, {.bucket_bytes = 4096});
   for (const Parameter& parameter : parameters) {
     const DType dtype = parameter.keep_fp32 ? DType::fp32 : DType::fp16;
     ASSERT_GE(set.bucket_of(parameter), 0);
@@ -121,23 +121,22 @@ TEST(BucketSet, PlacesParametersInZeroedMemoryWithTheirPhysicalShape) {
 
 TEST(BucketSet, BooksWhatItAllocatesAndGivesItBack) {
   auto parameters = network();
-  HostBackend backend;
+  const auto backend = make_reference_backend();
   const auto group = make_self_communicator();
   {
-    const BucketSet set(backend, *group, pointers(parameters), DType::fp16);
+    const BucketSet set(*backend, *group, pointers(parameters), DType::fp16);
     std::int64_t bytes = 0;
     for (const Bucket& bucket : set.buckets()) bytes += bucket.elements * size_bytes(bucket.dtype);
-    EXPECT_EQ(backend.memory()->in_use_bytes(MemoryKind::weights), bytes);
-    EXPECT_EQ(backend.memory()->in_use_bytes(MemoryKind::gradients), bytes);
-    EXPECT_EQ(backend.memory()->in_use_bytes(), 2 * bytes);
+    EXPECT_EQ(backend->memory()->in_use_bytes(MemoryKind::weights), bytes);
+    EXPECT_EQ(backend->memory()->in_use_bytes(MemoryKind::gradients), bytes);
+    EXPECT_EQ(backend->memory()->in_use_bytes(), 2 * bytes);
   }
-  EXPECT_EQ(backend.memory()->in_use_bytes(), 0);
+  EXPECT_EQ(backend->memory()->in_use_bytes(), 0);
   EXPECT_FALSE(parameters[0].weight.present());
 }
 
 TEST(BucketSet, SlicesOfAllRanksTileABucket) {
   auto parameters = network();
-  HostBackend backend;
   for (const int world_size : kWorldSizes) {
     auto buckets = plan_buckets(pointers(parameters), DType::fp16, world_size, {});
     const Bucket& bucket = buckets.front();

@@ -45,6 +45,7 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
         EXPECT_EQ(memory.in_use_bytes(MemoryKind::moments), wanted.moments_bytes);
         EXPECT_EQ(memory.in_use_bytes(MemoryKind::workspace), wanted.workspace_bytes);
         EXPECT_EQ(memory.in_use_bytes(MemoryKind::state), wanted.state_bytes);
+        EXPECT_EQ(memory.in_use_bytes(MemoryKind::staging), wanted.staging_bytes);
       });
     }
   }

@@ -46,10 +46,11 @@ struct OptimizerConfig {
 /// Bytes per rank of everything that an optimizer keeps, known before anything is allocated.
 struct OptimizerMemory {
   std::int64_t weights_bytes = 0, master_weights_bytes = 0, moments_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
-  std::int64_t state_bytes = 0;  ///< step state, agreement records, learning rates
+  std::int64_t state_bytes = 0;    ///< step state, agreement records, learning rates
+  std::int64_t staging_bytes = 0;  ///< the host's side of step state and reports
 
   std::int64_t total_bytes() const {
-    return weights_bytes + master_weights_bytes + moments_bytes + gradients_bytes + workspace_bytes + state_bytes;
+    return weights_bytes + master_weights_bytes + moments_bytes + gradients_bytes + workspace_bytes + state_bytes + staging_bytes;
   }
 };
 OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
