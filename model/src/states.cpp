@@ -1,6 +1,5 @@
-#include <algorithm>
-
 #include "minim/model/plan.h"
+#include "minim/runtime/transfer.h"
 
 namespace minim {
 
@@ -8,7 +7,7 @@ namespace {
 
 TensorView place(Model& model, Backend& backend, const State& state) {
   const Tensor tensor = backend.allocate_tensor(DType::fp32, state.shape, MemoryKind::state);
-  std::ranges::fill(tensor.view().span<float>(), static_cast<float>(state.initial));
+  upload(backend, std::vector(static_cast<std::size_t>(state.shape.elements()), static_cast<float>(state.initial)), tensor);
   model.keep(tensor);
   return tensor;
 }

@@ -43,9 +43,10 @@ Batch allocate_batch(const Dataset& dataset, Backend& backend, const LoaderOptio
   const ImageTask task = dataset.task();
   const std::int64_t n = options.batch;
   Batch batch;
-  batch.images = backend.allocate_tensor(options.dtype, Shape{n, task.height, task.width, task.channels}, MemoryKind::staging);
-  batch.labels = backend.allocate_tensor(DType::int32, Shape{n}, MemoryKind::staging);
-  batch.sample_ids = backend.allocate_tensor(DType::int64, Shape{n}, MemoryKind::staging);
+  const Shape images{n, task.height, task.width, task.channels};
+  batch.images = backend.allocate_host_tensor(options.dtype, images, MemoryKind::staging);
+  batch.labels = backend.allocate_host_tensor(DType::int32, Shape{n}, MemoryKind::staging);
+  batch.sample_ids = backend.allocate_host_tensor(DType::int64, Shape{n}, MemoryKind::staging);
   pad(batch, 0);
   return batch;
 }

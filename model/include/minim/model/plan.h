@@ -65,7 +65,8 @@ class Plan {
   /// time and whose arena and workspace are shared where they are large enough.
   void bind(ConstTensorView loss_scale, const Plan* arena_owner = nullptr);
 
-  /// Memory of a named input or output; keeps its address. Throws InvalidArgument for an unknown name.
+  /// Device memory of a named input or output, filled and read by copies on a stream; keeps its address. Throws InvalidArgument
+  /// for an unknown name.
   TensorView input(const std::string& name) const;
   TensorView output(const std::string& name) const;
   bool has_input(const std::string& name) const;
@@ -85,7 +86,7 @@ class Plan {
 };
 
 /// Allocates committed and pending tensors of all states of a model that have none, and fills them with their initial values.
-/// The model keeps the memory, on a device that the host can write to.
+/// The model keeps the memory.
 void place_states(Model& model, Backend& backend);
 
 }  // namespace minim

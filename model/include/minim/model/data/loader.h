@@ -25,7 +25,7 @@ class SampleStream {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Samples of one micro-batch of one rank, in host memory.
+/// Samples of one micro-batch of one rank, in host memory that streams can copy from.
 struct Batch {
   Tensor images;                   ///< [N, H, W, C], compute type
   Tensor labels;                   ///< [N], int32
