@@ -6,6 +6,7 @@
 // Exits with 1 when a run does not come out as the paper says it must.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -42,6 +43,27 @@ struct Curve {
   double moved = 0;  ///< share of the weights that differ from their start
 };
 
+/// The same samples in every step.
+struct Samples {
+  Tensor x, labels, weights;
+
+  Samples(Backend& backend, DType dtype, float weight)
+      : x(backend.allocate_host_tensor(dtype, Shape{kSamples, kFeatures}, MemoryKind::staging)),
+        labels(backend.allocate_host_tensor(DType::int32, Shape{kSamples}, MemoryKind::staging)),
+        weights(backend.allocate_host_tensor(DType::fp32, Shape{kSamples}, MemoryKind::staging)) {
+    dispatch_floating(dtype, [&]<class T>(T) { std::ranges::fill(x.span<T>(), round_to<T>(1.0F)); });
+    std::ranges::fill(labels.span<std::int32_t>(), 0);
+    std::ranges::fill(weights.span<float>(), weight);
+  }
+
+  void send(const MicroBatch& micro_batch) const {
+    const Plan& plan = *micro_batch.plans[0];
+    micro_batch.stream.copy(plan.input("x"), x);
+    micro_batch.stream.copy(plan.input("labels"), labels);
+    micro_batch.stream.copy(plan.input("sample_weights"), weights);
+  }
+};
+
 Curve train(const Construction& construction, const Variant& variant) {
   const auto backend = make_cpu_backend(1);
   const auto communicator = make_self_communicator();
@@ -66,14 +88,11 @@ Curve train(const Construction& construction, const Variant& variant) {
   const std::string array = optimizer.array_names().front();
   const std::vector<float> start(2 * kFeatures, static_cast<float>(construction.initial_weight));
   optimizer.set_array(array, *optimizer.parameters().front(), start);
+  const Samples samples(*backend, compute_dtype(variant.precision), construction.sample_weight);
   Curve curve;
   for (int step = 0; step < kSteps; ++step) {
     trainer.step([&](const MicroBatch& micro_batch) {
-      const Plan& plan = *micro_batch.plans[0];
-      const TensorView input = plan.input("x");
-      dispatch_floating(input.dtype(), [&]<class T>(T) { std::fill_n(input.data<T>(), input.elements(), round_to<T>(1.0F)); });
-      std::fill_n(plan.input("labels").data<std::int32_t>(), kSamples, 0);
-      std::fill_n(plan.input("sample_weights").data<float>(), kSamples, construction.sample_weight);
+      samples.send(micro_batch);
       return 0;
     });
     const double mean_loss = trainer.state().loss / trainer.state().weight;

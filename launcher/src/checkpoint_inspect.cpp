@@ -4,7 +4,7 @@
 
 #include "checkpoint_layout.h"
 #include "checkpoint_reader.h"
-#include "minim/runtime/simd.h"
+#include "minim/runtime/transfer.h"
 
 namespace minim {
 namespace {
@@ -18,10 +18,10 @@ CheckpointReader open(const CheckpointInfo& info, const AtWork& at_work = {}) {
 }
 
 /// Weights of a parameter in their type and physical order.
-void set_weight(const Parameter& parameter, std::span<const float> logical) {
+void set_weight(Backend& backend, const Parameter& parameter, std::span<const float> logical) {
   std::vector<float> physical(logical.size());
   to_physical(parameter.shape, parameter.layout, logical, physical);
-  simd::convert(TensorView(physical.data(), DType::fp32, parameter.weight.shape()), parameter.weight);
+  upload(backend, physical, parameter.weight);
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std:
   throw InvalidArgument(fmt::format("{}: has no tensor \"{}\"", info.directory.string(), name));
 }
 
-void load_weights(const CheckpointInfo& info, Model& model, const AtWork& at_work) {
+void load_weights(const CheckpointInfo& info, Model& model, Backend& backend, const AtWork& at_work) {
   CheckpointReader reader = open(info, at_work);
   for (const auto& parameter : model.parameters()) {
     reader.check_match(reader.find_weights(parameter->name), "weight:" + parameter->name, parameter->shape);
@@ -84,8 +84,10 @@ void load_weights(const CheckpointInfo& info, Model& model, const AtWork& at_wor
     }
   }
   reader.check_states(model);
-  for (const auto& parameter : model.parameters()) set_weight(*parameter, reader.array(*reader.find_weights(parameter->name)));
-  for (const auto& state : model.states()) set_state_values(*state, reader.mean_state(*reader.find_state(state->name)));
+  for (const auto& parameter : model.parameters()) {
+    set_weight(backend, *parameter, reader.array(*reader.find_weights(parameter->name)));
+  }
+  for (const auto& state : model.states()) set_state_values(backend, *state, reader.mean_state(*reader.find_state(state->name)));
 }
 
 }  // namespace minim

@@ -146,7 +146,8 @@ void restore(CheckpointReader& reader, Trainer& trainer) {
   const bool same_world = reader.manifest().world_size == communicator.size();
   for (const auto& state : trainer.model().states()) {
     const ManifestTensor& tensor = *reader.find_state(state->name);
-    set_state_values(*state, same_world ? reader.state(tensor, communicator.rank()) : reader.mean_state(tensor));
+    set_state_values(trainer.backend(), *state,
+                     same_world ? reader.state(tensor, communicator.rank()) : reader.mean_state(tensor));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "minim/runtime/error.h"
+#include "minim/runtime/transfer.h"
 
 namespace minim {
 namespace {
@@ -91,9 +92,8 @@ void CheckpointReader::check_states(const Model& model) const {
   }
 }
 
-void set_state_values(const State& state, std::span<const float> values) {
-  for (const TensorView& view : {state.committed, state.pending})
-    std::copy(values.begin(), values.end(), view.span<float>().begin());
+void set_state_values(Backend& backend, const State& state, std::span<const float> values) {
+  for (const TensorView& view : {state.committed, state.pending}) upload(backend, values, view);
 }
 
 }  // namespace minim

@@ -39,6 +39,6 @@ class CheckpointReader {
 };
 
 /// Sets committed and pending values of a state.
-void set_state_values(const State& state, std::span<const float> values);
+void set_state_values(Backend& backend, const State& state, std::span<const float> values);
 
 }  // namespace minim

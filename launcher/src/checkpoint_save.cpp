@@ -6,6 +6,7 @@
 #include "checkpoint_layout.h"
 #include "checkpoint_manifest.h"
 #include "minim/launcher/safetensors.h"
+#include "minim/runtime/transfer.h"
 
 namespace minim {
 namespace {
@@ -100,7 +101,11 @@ FileSum write_states(Trainer& trainer, const fs::path& directory, const AtWork& 
   trainer.stream().synchronize();
   SafetensorsWriter writer(directory / states_name(communicator.rank(), communicator.size()), std::move(declarations),
                            {{"format", "minim checkpoint states"}}, at_work);
-  for (const auto& state : trainer.model().states()) writer.write(state->committed);
+  for (const auto& state : trainer.model().states()) {
+    std::vector<float> values(static_cast<std::size_t>(state->shape.elements()));
+    download(trainer.backend(), state->committed, values);
+    writer.write(TensorView(values.data(), DType::fp32, state->shape));
+  }
   const auto [size_bytes, crc32] = writer.close();
   return {size_bytes, crc32};
 }

@@ -10,6 +10,7 @@
 #include "minim/launcher/shared_error.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/kernels/state.h"
+#include "settle.h"
 
 namespace minim {
 namespace {
@@ -177,13 +178,16 @@ void Trainer::Impl::prepare_endings(PhaseRun& phase) {
 
 RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
   PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
+  Event copied;
   for (int m = 0; m < options.micro_batches; ++m) {
-    // The inputs of the micro-batch before are in use until its kernels have run.
-    if (m > 0) wait_driving(communicator, stream->record());
+    if (m > 0) wait_driving(communicator, copied);  // until then what the feed copied from is in use
     const Plan* plan = nullptr;
     try {
-      const int chosen =
-          feed({.phase = index, .index = m, .step = phase.optimizer->state().attempted, .plans = phase.plan_pointers});
+      const int chosen = feed({.phase = index,
+                               .index = m,
+                               .step = phase.optimizer->state().attempted,
+                               .plans = phase.plan_pointers,
+                               .stream = *stream});
       if (chosen < 0 || chosen >= static_cast<int>(phase.plan_pointers.size())) {
         throw InvalidArgument(
             fmt::format("phase \"{}\": the feed chose plan {} of {}", phase.config.name, chosen, phase.plan_pointers.size()));
@@ -194,6 +198,7 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
     } catch (...) {
       return RankError::current();
     }
+    copied = stream->record();
     phase.last_micro_batch = m + 1 == options.micro_batches;
     plan->forward(*stream, /*accumulate=*/true, &phase);
     plan->backward(*stream, /*accumulate=*/m > 0, &phase);
@@ -224,6 +229,7 @@ void Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) 
   } catch (const std::exception& failure) {
     // The others wait for collectives that will not come, and so does this rank's own stream.
     communicator.abort(failure.what());
+    settle(*stream);
     throw;
   }
   judge(*phases[static_cast<std::size_t>(index)], error);

@@ -65,7 +65,7 @@ TEST_F(SavedRun, HasItsTensorsReadWhole) {
 TEST_F(SavedRun, GivesAModelItsWeightsInTheLayoutAndTypeThatItHas) {
   const auto communicator = make_self_communicator();
   TinyRun tiny(*communicator);
-  load_weights(info(), tiny.model());
+  load_weights(info(), tiny.model(), tiny.backend());
   for (const auto& parameter : tiny.model().parameters()) {
     const auto& saved = ranks_[0].arrays.at("master:" + parameter->name);
     std::vector<float> physical(saved.size()), logical(saved.size());
@@ -82,11 +82,11 @@ TEST_F(SavedRun, GivesAModelItsWeightsInTheLayoutAndTypeThatItHas) {
     }
   }
   TinyRun other(*communicator, {.channels = 6});
-  EXPECT_THROW(load_weights(info(), other.model()), InvalidArgument);
+  EXPECT_THROW(load_weights(info(), other.model(), other.backend()), InvalidArgument);
   TinyRun larger(*communicator, {.hidden = true});
-  EXPECT_THROW(load_weights(info(), larger.model()), InvalidArgument);
+  EXPECT_THROW(load_weights(info(), larger.model(), larger.backend()), InvalidArgument);
   TinyRun smaller(*communicator, {.batch_norm = false});
-  EXPECT_THROW(load_weights(info(), smaller.model()), InvalidArgument);
+  EXPECT_THROW(load_weights(info(), smaller.model(), smaller.backend()), InvalidArgument);
 }
 
 TEST_F(SavedRun, IsExportedInFp32AndFp16UnderPlainNames) {

@@ -27,17 +27,28 @@ void finish_network(Graph& graph, Value logits, Value labels) {
   graph.output("correct", loss.correct);
 }
 
-void fill(const Plan& plan, std::int64_t first, std::int64_t valid) {
-  const TensorView images = plan.input("images");
-  const std::int64_t per_sample = images.shape().elements_per_sample();
-  fill_floating(images, [&](std::int64_t i) {
-    const std::int64_t sample = i / per_sample;
-    return sample < valid ? pixel(first + sample, i % per_sample) : 0.0F;
+void send(Backend& backend, Stream& stream, const TensorView& input, const std::function<void(const TensorView&)>& write) {
+  const Tensor host = backend.allocate_host_tensor(input.dtype(), input.shape(), MemoryKind::staging);
+  write(host);
+  stream.copy(input, host);
+  stream.enqueue([host] {});
+}
+
+void fill(Backend& backend, Stream& stream, const Plan& plan, std::int64_t first, std::int64_t valid) {
+  send(backend, stream, plan.input("images"), [&](const TensorView& images) {
+    const std::int64_t per_sample = images.shape().elements_per_sample();
+    fill_floating(images, [&](std::int64_t i) {
+      const std::int64_t sample = i / per_sample;
+      return sample < valid ? pixel(first + sample, i % per_sample) : 0.0F;
+    });
   });
-  for (std::int64_t n = 0; n < images.shape()[0]; ++n) {
-    plan.input("labels").data<std::int32_t>()[n] = n < valid ? static_cast<std::int32_t>((first + n) % kClasses) : 0;
-  }
-  plan.input("valid_samples").data<std::int32_t>()[0] = static_cast<std::int32_t>(valid);
+  send(backend, stream, plan.input("labels"), [&](const TensorView& labels) {
+    for (std::int64_t n = 0; n < labels.elements(); ++n) {
+      labels.data<std::int32_t>()[n] = n < valid ? static_cast<std::int32_t>((first + n) % kClasses) : 0;
+    }
+  });
+  send(backend, stream, plan.input("valid_samples"),
+       [&](const TensorView& count) { count.data<std::int32_t>()[0] = static_cast<std::int32_t>(valid); });
 }
 
 void fill_floating(const TensorView& view, const std::function<float(std::int64_t)>& value) {

@@ -19,9 +19,11 @@ void build_network(Graph& graph);
 /// Puts a softmax loss on `logits` and names its sums as the trainer looks for them.
 void finish_network(Graph& graph, Value logits, Value labels);
 
-/// Fills "images", "labels" and "valid_samples" with `valid` samples from stream position `first` on; zeros behind them.
-void fill(const Plan& plan, std::int64_t first, std::int64_t valid);
-/// Sets a tensor of any floating type element by element.
+/// Enqueues a copy to an input of a plan, from host memory that `write` fills and that goes when the copy has run.
+void send(Backend& backend, Stream& stream, const TensorView& input, const std::function<void(const TensorView&)>& write);
+/// Sends `valid` samples from stream position `first` on to "images", "labels" and "valid_samples"; zeros behind them.
+void fill(Backend& backend, Stream& stream, const Plan& plan, std::int64_t first, std::int64_t valid);
+/// Sets a tensor of the host, of any floating type, element by element.
 void fill_floating(const TensorView& view, const std::function<float(std::int64_t)>& value);
 
 /// SGD with momentum 0.9 at a constant rate, with a dynamic loss scale.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "minim/launcher/checkpoint.h"
 #include "minim/model/data/loader.h"
+#include "minim/runtime/transfer.h"
 
 namespace minim::testing {
 
@@ -19,6 +21,7 @@ struct TinyOptions {
   std::int64_t channels = 5;  ///< of the convolution
   bool batch_norm = true;
   bool hidden = false;  ///< one layer more
+  std::function<std::unique_ptr<Backend>()> make_backend = [] { return make_cpu_backend(1); };
 };
 
 /// Everything of one rank that decides what comes next.
@@ -37,7 +40,8 @@ class TinyRun {
   explicit TinyRun(Communicator& communicator, const TinyOptions& options = {})
       : communicator_(communicator),
         options_(options),
-        backend_(make_cpu_backend(1)),
+        backend_(options.make_backend()),
+        valid_samples_(backend_->allocate_host_tensor(DType::int32, Shape{1}, MemoryKind::staging)),
         dataset_(make_synthetic({.height = 6, .width = 6, .channels = 1, .classes = 3}, 50, 1, Split::train)),
         graph_(model_, Graph::Mode::training) {
     build();
@@ -61,12 +65,13 @@ class TinyRun {
                            .seed = options_.seed,
                            .start_position = position()});
     for (int i = 0; i < steps; ++i) {
-      trainer_->step([&loader](const MicroBatch& micro_batch) {
+      trainer_->step([&](const MicroBatch& micro_batch) {
         const Batch& batch = loader.next();
         const Plan& plan = *micro_batch.plans[0];
-        copy(batch.images, plan.input("images"));
-        copy(batch.labels, plan.input("labels"));
-        plan.input("valid_samples").data<std::int32_t>()[0] = batch.valid_samples;
+        valid_samples_.span<std::int32_t>()[0] = batch.valid_samples;
+        micro_batch.stream.copy(plan.input("images"), batch.images);
+        micro_batch.stream.copy(plan.input("labels"), batch.labels);
+        micro_batch.stream.copy(plan.input("valid_samples"), valid_samples_);
         return 0;
       });
     }
@@ -76,6 +81,7 @@ class TinyRun {
   CheckpointExtra extra() const {
     return {.data_position = position(), .configuration = "model = \"tiny\"\n", .note = "interval"};
   }
+  Backend& backend() { return *backend_; }
   Trainer& trainer() { return *trainer_; }
   Model& model() { return model_; }
 
@@ -90,8 +96,9 @@ class TinyRun {
     }
     trainer_->stream().synchronize();
     for (const auto& state : model_.states()) {
-      const auto values = state->committed.span<float>();
-      all.states[state->name].assign(values.begin(), values.end());
+      std::vector<float>& values = all.states[state->name];
+      values.resize(static_cast<std::size_t>(state->shape.elements()));
+      download(*backend_, state->committed, values);
     }
     all.step = trainer_->state();
     return all;
@@ -112,14 +119,10 @@ class TinyRun {
     graph_.output("correct", loss.correct);
   }
 
-  static void copy(ConstTensorView from, TensorView to) {
-    const auto* bytes = static_cast<const std::byte*>(from.raw());
-    std::copy(bytes, bytes + from.size_bytes(), static_cast<std::byte*>(to.raw()));
-  }
-
   Communicator& communicator_;
   TinyOptions options_;
   std::unique_ptr<Backend> backend_;
+  Tensor valid_samples_;
   std::unique_ptr<Dataset> dataset_;
   Model model_;
   Graph graph_;

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 
+#include "forwarding_communicator.h"
 #include "launcher/rank_threads.h"
 #include "launcher/small_network.h"
+#include "launcher/toy_pair.h"
 #include "minim/runtime/half.h"
 
 namespace minim {
@@ -25,16 +28,19 @@ struct SmallTrainer {
     trainer = std::make_unique<Trainer>(*backend, communicator, model, std::move(phases), options);
   }
 
+  int feed(const MicroBatch& micro_batch) const {
+    fill(*backend, micro_batch.stream, *micro_batch.plans[0], 0, 4);
+    return 0;
+  }
+  void step(bool stop_requested = false) const {
+    trainer->step([this](const MicroBatch& micro_batch) { return feed(micro_batch); }, stop_requested);
+  }
+
   std::unique_ptr<Backend> backend;
   Model model;
   Graph graph;
   std::unique_ptr<Trainer> trainer;
 };
-
-int fill_four(const MicroBatch& micro_batch) {
-  fill(*micro_batch.plans[0], 0, 4);
-  return 0;
-}
 
 TEST(Trainer, ErrorOfOneRankEndsTheStepOnAllRanksWithItsText) {
   std::vector<std::string> texts(3);
@@ -44,8 +50,7 @@ TEST(Trainer, ErrorOfOneRankEndsTheStepOnAllRanksWithItsText) {
     Trainer& trainer = *small.trainer;
     const auto feed = [&](const MicroBatch& micro_batch) {
       if (micro_batch.step == 1 && communicator.rank() == 2) throw DataError("cat.jpg: not an image");
-      fill(*micro_batch.plans[0], 0, 4);
-      return 0;
+      return small.feed(micro_batch);
     };
     trainer.step(feed);
     const auto index = static_cast<std::size_t>(communicator.rank());
@@ -62,13 +67,44 @@ TEST(Trainer, ErrorOfOneRankEndsTheStepOnAllRanksWithItsText) {
   }
 }
 
+/// Opens a gate when it is driven.
+class GateKeeper final : public ForwardingCommunicator {
+ public:
+  GateKeeper(Communicator& to, Event gate) : ForwardingCommunicator(to), gate_(std::move(gate)) {}
+  void progress() override {
+    gate_.set();
+    ForwardingCommunicator::progress();
+  }
+
+ private:
+  Event gate_;
+};
+
+TEST(Trainer, CallsTheFeedAgainOnlyWhenItsCopiesHaveRun) {
+  // The stream is stuck before the first copies until the host, waiting for them, drives the communicator.
+  const Event gate = Event::manual();
+  const auto self = make_self_communicator();
+  GateKeeper communicator(*self, gate);
+  const SmallTrainer small(communicator, sgd(0.05), {.micro_batches = 2});
+  std::atomic<int> copied = 0;
+  small.trainer->step([&](const MicroBatch& micro_batch) {
+    EXPECT_EQ(copied, micro_batch.index);
+    if (micro_batch.index == 0) micro_batch.stream.wait(gate);
+    small.feed(micro_batch);
+    micro_batch.stream.enqueue([&copied] { ++copied; });
+    if (micro_batch.index == 1) gate.set();  // where the claim does not hold the test fails, and ends
+    return 0;
+  });
+  EXPECT_EQ(copied, 2);
+}
+
 TEST(Trainer, ChoiceOfAPlanThatIsNotThereEndsTheStepOnAllRanks) {
   std::vector<std::string> texts(2);
   run_ranks(2, [&](Communicator& communicator) {
     SmallTrainer small(communicator);
     try {
       small.trainer->step([&](const MicroBatch& micro_batch) {
-        fill(*micro_batch.plans[0], 0, 4);
+        small.feed(micro_batch);
         return communicator.rank();  // there is only plan 0
       });
     } catch (const InvalidArgument& error) {
@@ -83,9 +119,9 @@ TEST(Trainer, StopRequestOfOneRankReachesAllAfterTheStepIsApplied) {
   run_ranks(2, [&](Communicator& communicator) {
     SmallTrainer small(communicator);
     Trainer& trainer = *small.trainer;
-    trainer.step(fill_four);
+    small.step();
     EXPECT_EQ(trainer.state().stop, 0);
-    trainer.step(fill_four, communicator.rank() == 1);
+    small.step(communicator.rank() == 1);
     stops[static_cast<std::size_t>(communicator.rank())] = trainer.state().stop;
     EXPECT_EQ(trainer.state().applied, 2);
   });
@@ -97,7 +133,7 @@ TEST(Trainer, RanksWithDifferentConfigurationsAreTold) {
   run_ranks(2, [&](Communicator& communicator) {
     const SmallTrainer small(communicator, sgd(0.05), {.configuration_hash = static_cast<std::uint64_t>(communicator.rank())});
     try {
-      small.trainer->step(fill_four);
+      small.step();
     } catch (const InvalidArgument& error) {
       texts[static_cast<std::size_t>(communicator.rank())] = error.what();
     }
@@ -131,7 +167,8 @@ TEST(Trainer, RanksMayRunPlansOfDifferentLengthsInTheSameStep) {
     for (int step = 0; step < 4; ++step) {
       trainer.step([&](const MicroBatch& micro_batch) {
         const int chosen = (step + communicator.rank() + micro_batch.index) % 2;  // never the same on both ranks
-        fill(*micro_batch.plans[static_cast<std::size_t>(chosen)], step * 100 + communicator.rank() * 10, 4);
+        const Plan& plan = *micro_batch.plans[static_cast<std::size_t>(chosen)];
+        fill(*backend, micro_batch.stream, plan, step * 100 + communicator.rank() * 10, 4);
         return chosen;
       });
       EXPECT_EQ(trainer.state().applied, step + 1);
@@ -146,43 +183,13 @@ TEST(Trainer, RanksMayRunPlansOfDifferentLengthsInTheSameStep) {
   EXPECT_EQ(weights[0], weights[1]);
 }
 
-/// Two networks in opposition: a generator maps noise to points, a critic tells them from data. Each phase updates one of them.
-struct ToyPair {
-  explicit ToyPair(Model& model) : critic_graph(model, Graph::Mode::training), generator_graph(model, Graph::Mode::training) {
-    const Value noise = generator_graph.input("noise", ElementType::activation, Shape{Shape::kBatch, 4});
-    const Value hidden = generator_graph.relu("generator.relu", generator_graph.linear("generator.in", noise, 8));
-    criticise(generator_graph, generator_graph.linear("generator.out", hidden, 2));
-    criticise(critic_graph, critic_graph.input("points", ElementType::activation, Shape{Shape::kBatch, 2}));
-  }
-
-  static void criticise(Graph& graph, Value points) {
-    const Value labels = graph.input("labels", ElementType::int32, Shape{Shape::kBatch});
-    const Value hidden = graph.relu("critic.relu", graph.linear("critic.in", points, 8));
-    finish_network(graph, graph.linear("critic.out", hidden, 2), labels);
-  }
-
-  Graph critic_graph;
-  Graph generator_graph;
-};
-
 TEST(Trainer, TwoPhasesUpdateTheirOwnNetworksInTurn) {
   std::vector<std::vector<float>> weights(2);
   run_ranks(2, [&](Communicator& communicator) {
     const auto backend = make_cpu_backend(1);
     Model model;
     ToyPair pair(model);
-    const auto starts_with = [](const char* prefix) {
-      return [prefix](const Parameter& parameter) { return parameter.name.starts_with(prefix); };
-    };
-    std::vector<PhaseConfig> phases(2);
-    phases[0] = {
-        .name = "critic", .graphs = {&pair.critic_graph}, .updates = starts_with("critic"), .batch = 8, .optimizer = sgd(0.1)};
-    phases[1] = {.name = "generator",
-                 .graphs = {&pair.generator_graph},
-                 .updates = starts_with("generator"),
-                 .batch = 8,
-                 .optimizer = sgd(0.1, 4096.0F)};
-    Trainer trainer(*backend, communicator, model, std::move(phases), {});
+    Trainer trainer(*backend, communicator, model, pair.phases(), {});
     const auto snapshot = [&](int phase) {
       std::vector<float> values;
       for (const Parameter* parameter : trainer.optimizer(phase).parameters()) {
@@ -195,10 +202,7 @@ TEST(Trainer, TwoPhasesUpdateTheirOwnNetworksInTurn) {
     auto generator = snapshot(1);
     for (int step = 0; step < 5; ++step) {
       trainer.step([&](const MicroBatch& micro_batch) {
-        const Plan& plan = *micro_batch.plans[0];
-        const auto noise = [&](std::int64_t i) { return pixel(1000 * step + communicator.rank(), i); };
-        fill_floating(plan.input(micro_batch.phase == 0 ? "points" : "noise"), noise);
-        for (std::int64_t n = 0; n < 8; ++n) plan.input("labels").data<std::int32_t>()[n] = static_cast<std::int32_t>(n % 2);
+        pair.fill(*backend, micro_batch, 1000 * step + communicator.rank());
         return 0;
       });
       const auto critic_now = snapshot(0);
@@ -216,6 +220,10 @@ TEST(Trainer, TwoPhasesUpdateTheirOwnNetworksInTurn) {
     mine.insert(mine.end(), generator.begin(), generator.end());
   });
   EXPECT_EQ(weights[0], weights[1]);
+}
+
+void send_constant(Backend& backend, Stream& stream, const TensorView& input, float value) {
+  send(backend, stream, input, [value](const TensorView& view) { fill_floating(view, [value](std::int64_t) { return value; }); });
 }
 
 /// Trains a step, then one in which a single micro-batch of rank 0 is infinite, then another: the bad one leaves nothing behind.
@@ -248,10 +256,11 @@ void expect_bad_batch_leaves_nothing(int micro_batches, int bad) {
     };
     const auto step = [&](bool poisoned) {
       trainer.step([&](const MicroBatch& micro_batch) {
-        fill(*micro_batch.plans[0], trainer.attempted() * 8, 4);
+        const Plan& plan = *micro_batch.plans[0];
+        fill(*backend, micro_batch.stream, plan, trainer.attempted() * 8, 4);
         // One rank's bad batch: the other's statistics must not move either.
         if (poisoned && communicator.rank() == 0 && micro_batch.index == bad)
-          fill_floating(micro_batch.plans[0]->input("images"), [](std::int64_t) { return INFINITY; });
+          send_constant(*backend, micro_batch.stream, plan.input("images"), INFINITY);
         return 0;
       });
     };
@@ -280,8 +289,10 @@ TEST(Trainer, EndsWithTheNameOfTheBadTensorWhenTheScaleCannotFall) {
     SmallTrainer small(communicator, constant_scale);
     Trainer& trainer = *small.trainer;
     const auto feed = [&](const MicroBatch& micro_batch) {
-      fill_four(micro_batch);
-      if (communicator.rank() == 1) fill_floating(micro_batch.plans[0]->input("images"), [](std::int64_t) { return NAN; });
+      small.feed(micro_batch);
+      if (communicator.rank() == 1) {
+        send_constant(*small.backend, micro_batch.stream, micro_batch.plans[0]->input("images"), NAN);
+      }
       return 0;
     };
     for (int step = 0; step < 19; ++step) trainer.step(feed);

@@ -66,7 +66,7 @@ Result train(const Experiment& setup) {
         std::int64_t first = (step * setup.world_size + communicator.rank()) * batch * setup.micro_batches + micro_batch.index * batch;
         std::int64_t valid = batch;
         if (setup.share) std::tie(first, valid) = setup.share(step, communicator.rank());
-        fill(*micro_batch.plans[0], first, valid);
+        fill(*backend, micro_batch.stream, *micro_batch.plans[0], first, valid);
         return 0;
       });
       states.push_back(trainer.state());
@@ -218,7 +218,7 @@ std::set<std::string> numeric_errors(const std::function<void(Trainer&, const Fe
     phases[0].optimizer = sgd(1e9);
     Trainer trainer(*backend, communicator, model, std::move(phases), {.seed = 3});
     const Feed feed = [&](const MicroBatch& micro_batch) {
-      fill(*micro_batch.plans[0], communicator.rank() * 4, 4);
+      fill(*backend, micro_batch.stream, *micro_batch.plans[0], communicator.rank() * 4, 4);
       return 0;
     };
     trainer.step(feed);

@@ -39,6 +39,7 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
   std::unique_ptr<PlacedWeights> weights;
   std::unique_ptr<Dataset> data;
   std::unique_ptr<EvaluationLoader> loader;
+  std::unique_ptr<BatchFeed> feed;
   run_guarded(communicator, [&] {
     const AtWork at_work = [&communicator] { communicator.keep_alive(); };
     info = require_checkpoint(request.run, rank_0, at_work);
@@ -50,15 +51,16 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
     network = std::make_unique<Network>(config, data->task());
     const DType compute = compute_dtype(parse_precision(config.precision));
     weights = std::make_unique<PlacedWeights>(network->model, *backend, compute);
-    load_weights(info, network->model, at_work);
+    load_weights(info, network->model, *backend, at_work);
     loader = std::make_unique<EvaluationLoader>(
         *data, *backend,
         LoaderOptions{.batch = config.batch, .rank = communicator.rank(), .world_size = communicator.size(), .dtype = compute});
+    feed = std::make_unique<BatchFeed>(*backend);
   });
   const auto stream = backend->make_stream("compute");
   Evaluator evaluator(*backend, communicator, *stream, network->evaluation, parse_precision(config.precision), config.batch);
-  const auto fill = [&](std::int64_t batch, Plan& evaluation) {
-    fill_inputs(evaluation, loader->read(batch), /*attempted_step=*/0);
+  const auto fill = [&](std::int64_t batch, Plan& evaluation, Stream& compute) {
+    feed->fill(evaluation, loader->read(batch), /*attempted_step=*/0, compute);
   };
   const EvaluationResult result = ending_on_loss(communicator, [&] { return evaluator.run(loader->batches(), fill); });
   if (rank_0) {

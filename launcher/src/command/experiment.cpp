@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
-
 #include "command/environment.h"
 #include "minim/launcher/shared_error.h"
 
@@ -12,12 +10,13 @@ namespace {
 
 constexpr std::uint64_t kSyntheticSeed = 1;  // the data stay the same when --seed changes
 
-void copy_bytes(TensorView to, ConstTensorView from, const char* input) {
+void copy_input(const Plan& plan, const char* input, ConstTensorView from, Stream& stream) {
+  const TensorView to = plan.input(input);
   if (to.dtype() != from.dtype() || to.elements() != from.elements()) {
     throw InvalidArgument(fmt::format("input \"{}\" of the plan is {} {}, the batch has {} {}", input, name(to.dtype()),
                                       to.shape().to_string(), name(from.dtype()), from.shape().to_string()));
   }
-  std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.size_bytes()));
+  stream.copy(to, from);
 }
 
 bool describes_synthetic_data(const RunConfig& config) {
@@ -63,13 +62,21 @@ std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std:
   return make_cpu_backend(threads);
 }
 
-void fill_inputs(Plan& plan, const Batch& batch, std::int64_t attempted_step) {
+BatchFeed::BatchFeed(Backend& backend)
+    : valid_samples_(backend.allocate_host_tensor(DType::int32, Shape{1}, MemoryKind::staging)),
+      attempted_step_(backend.allocate_host_tensor(DType::int64, Shape{1}, MemoryKind::staging)) {}
+
+std::int64_t BatchFeed::staging_bytes() { return size_bytes(DType::int32) + size_bytes(DType::int64); }
+
+void BatchFeed::fill(const Plan& plan, const Batch& batch, std::int64_t attempted_step, Stream& stream) {
   if (!batch.error.empty()) throw DataError(batch.error);
-  copy_bytes(plan.input("images"), batch.images, "images");
-  copy_bytes(plan.input("labels"), batch.labels, "labels");
-  plan.input("valid_samples").data<std::int32_t>()[0] = batch.valid_samples;
-  if (plan.has_input("sample_ids")) copy_bytes(plan.input("sample_ids"), batch.sample_ids, "sample_ids");
-  if (plan.has_input("attempted_step")) plan.input("attempted_step").data<std::int64_t>()[0] = attempted_step;
+  valid_samples_.span<std::int32_t>()[0] = batch.valid_samples;
+  attempted_step_.span<std::int64_t>()[0] = attempted_step;
+  copy_input(plan, "images", batch.images, stream);
+  copy_input(plan, "labels", batch.labels, stream);
+  copy_input(plan, "valid_samples", valid_samples_, stream);
+  if (plan.has_input("sample_ids")) copy_input(plan, "sample_ids", batch.sample_ids, stream);
+  if (plan.has_input("attempted_step")) copy_input(plan, "attempted_step", attempted_step_, stream);
 }
 
 void run_guarded(Communicator& communicator, const std::function<void()>& part) {

@@ -34,8 +34,20 @@ void check_device(const RunConfig& config);
 /// The backend for --device; `notice` is set to a sentence where the choice needs one. Throws InvalidArgument.
 std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice);
 
-/// Copies a batch into a plan's inputs; `attempted_step` for plans that draw random numbers. Throws DataError for a bad batch.
-void fill_inputs(Plan& plan, const Batch& batch, std::int64_t attempted_step);
+/// Fills inputs of plans with batches. Holds host memory for the numbers that go with them.
+class BatchFeed {
+ public:
+  explicit BatchFeed(Backend& backend);
+
+  /// Enqueues the copies of a batch to a plan's inputs; `attempted_step` for plans that draw random numbers. The next call comes
+  /// after they have run, and the batch stays as it is until then. Throws DataError for a bad batch.
+  void fill(const Plan& plan, const Batch& batch, std::int64_t attempted_step, Stream& stream);
+
+  static std::int64_t staging_bytes();  ///< of host memory
+
+ private:
+  Tensor valid_samples_, attempted_step_;
+};
 
 /// Runs `part`, which may fail on this rank alone; then all ranks learn of it and throw the first failing rank's error.
 /// Collective.

@@ -45,7 +45,7 @@ void print_table(const std::vector<StepFigures>& columns, const RunConfig& confi
   row("workspace", [](const auto& f) { return format_bytes(f.plan.workspace_bytes + f.optimizer.workspace_bytes); });
   row("state", [](const auto& f) { return format_bytes(f.state_bytes + f.optimizer.state_bytes); });
   row("input", [](const auto& f) { return format_bytes(f.plan.input_bytes); });
-  row("staging", [](const auto& f) { return format_bytes(f.staging_bytes); });
+  row("staging", [](const auto& f) { return format_bytes(f.staging_bytes + f.optimizer.staging_bytes); });
   table.rule();
   row("memory", [](const auto& f) { return format_bytes(f.total_bytes); });
   const double baseline = static_cast<double>(columns.front().total_bytes);

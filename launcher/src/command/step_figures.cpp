@@ -2,6 +2,7 @@
 
 #include "command/experiment.h"
 #include "minim/comm/buckets.h"
+#include "minim/launcher/trainer.h"
 #include "minim/model/data/loader.h"
 
 namespace minim::command {
@@ -40,7 +41,8 @@ StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks
   // The rest of the evaluation's plan lies in the training plan's arena.
   figures.plan.input_bytes += evaluation->memory().input_bytes + kTrainerSumBytes;
   figures.state_bytes = operation_state_bytes(network.model);
-  figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)});
+  figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
+                          BatchFeed::staging_bytes() + Evaluator::staging_bytes();
   figures.total_bytes = add_up(figures);
   figures.parameters = network.model.parameter_count();
   figures.costs = plan->costs();

@@ -16,7 +16,7 @@ struct StepFigures {
   OptimizerMemory optimizer;
   PlanMemory plan;
   std::int64_t state_bytes = 0;    ///< of operations
-  std::int64_t staging_bytes = 0;  ///< batches that are read ahead
+  std::int64_t staging_bytes = 0;  ///< batches that are read ahead, and small values on their way
   std::int64_t total_bytes = 0;
   double flops = 0;  ///< of all micro-batches
   std::int64_t gradient_message_bytes = 0, weight_message_bytes = 0;

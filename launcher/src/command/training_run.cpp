@@ -102,6 +102,7 @@ void TrainingRun::make_loaders() {
                         .start_position = length_.start_position,
                         .threads = static_cast<int>(config.data_threads)};
   run_guarded(communicator_, [&] {
+    feed_ = std::make_unique<BatchFeed>(*backend_);
     training_loader_ = std::make_unique<TrainingLoader>(*data_.train, *backend_, options);
     evaluation_loader_ = std::make_unique<EvaluationLoader>(*data_.test, *backend_, options);
   });
@@ -132,7 +133,7 @@ void TrainingRun::step(bool stop_requested) {
   trainer_->step(
       [&](const MicroBatch& micro_batch) {
         rethrow_monitor_error();
-        fill_inputs(*micro_batch.plans.front(), training_loader_->next(), micro_batch.step);
+        feed_->fill(*micro_batch.plans.front(), training_loader_->next(), micro_batch.step, micro_batch.stream);
         return 0;
       },
       stop_requested);
@@ -141,9 +142,10 @@ void TrainingRun::step(bool stop_requested) {
 }
 
 void TrainingRun::evaluate() {
-  const EvaluationResult result = evaluator_->run(evaluation_loader_->batches(), [&](std::int64_t batch, Plan& plan) {
-    fill_inputs(plan, evaluation_loader_->read(batch), /*attempted_step=*/0);
-  });
+  const EvaluationResult result =
+      evaluator_->run(evaluation_loader_->batches(), [&](std::int64_t batch, Plan& plan, Stream& stream) {
+        feed_->fill(plan, evaluation_loader_->read(batch), /*attempted_step=*/0, stream);
+      });
   on_rank_0([&] { monitor_->evaluation(trainer_->state(), result); });
 }
 

@@ -62,6 +62,7 @@ class TrainingRun {
   Datasets data_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<BatchFeed> feed_;
   std::unique_ptr<TrainingLoader> training_loader_;
   std::unique_ptr<EvaluationLoader> evaluation_loader_;
   std::unique_ptr<Evaluator> evaluator_;

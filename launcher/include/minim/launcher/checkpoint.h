@@ -78,9 +78,9 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& directory, cons
 /// Elements of a tensor of a checkpoint, FP32, logical order; states are averaged over the ranks.
 std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std::string& name);
 
-/// Sets weights and states of a model (placed in memory) from a checkpoint, for evaluation without an optimizer. Throws
-/// InvalidArgument that names the tensor where the model is another.
-void load_weights(const CheckpointInfo& info, Model& model, const AtWork& at_work = {});
+/// Sets weights and states of a model (placed in memory of `backend`) from a checkpoint, for evaluation without an optimizer.
+/// Throws InvalidArgument that names the tensor where the model is another.
+void load_weights(const CheckpointInfo& info, Model& model, Backend& backend, const AtWork& at_work = {});
 
 /// Writes the weights and states of a checkpoint as one safetensors file: `dtype` fp16 or fp32, logical shapes, plain names. The
 /// file appears under its name when it is complete. Throws NumericError that names the tensor where a value does not fit into

@@ -24,14 +24,17 @@ struct PhaseConfig {
   std::string loss = "loss", weight = "weight", correct = "correct";  ///< outputs of the graphs with the phase's sums
 };
 
-/// Fills the inputs of a micro-batch. Returns nothing; throws when this rank has no usable data, which all ranks will learn of.
+/// A micro-batch whose inputs are to be filled.
 struct MicroBatch {
   int phase = 0;
-  int index = 0;             ///< 0 ... micro_batches - 1
-  std::int64_t step = 0;     ///< attempted steps before this one
+  int index = 0;                 ///< 0 ... micro_batches - 1
+  std::int64_t step = 0;         ///< attempted steps before this one
   std::span<Plan* const> plans;  ///< one per length class
+  Stream& stream;                ///< inputs are filled in its order: kernels before may still read them
 };
-/// Returns the index of the plan whose inputs were filled.
+/// Enqueues the copies that fill all inputs of one plan, from memory of `Backend::allocate_host`, and returns the plan's index.
+/// Their sources stay as they are until they have run, which they have when the feed is called again or the step ends, by return
+/// or by exception. Throws when this rank has no usable data, which all ranks will learn of.
 using Feed = std::function<int(const MicroBatch&)>;
 
 /// Trains a model: the step of a data-parallel run under mixed precision, on any communicator and backend.
@@ -88,14 +91,18 @@ struct EvaluationResult {
   double weight = 0;    ///< number of samples
 };
 
-/// Runs an evaluation graph over batches that `feed` fills, `batches` of them on every rank, and adds up over the ranks.
-/// `feed(batch index, plan)` fills the inputs, padding included. Collective.
+/// Enqueues the copies that fill all inputs of `plan`, padding included, with the rank's batch of that index, as a Feed does.
+using EvaluationFeed = std::function<void(std::int64_t batch, Plan& plan, Stream& stream)>;
+
+/// Runs an evaluation graph over batches that `feed` fills, `batches` of them on every rank, and adds up over the ranks. Collective.
 class Evaluator {
  public:
   Evaluator(Trainer& trainer, const Graph& graph, std::int64_t batch);
   Evaluator(Backend& backend, Communicator& communicator, Stream& stream, const Graph& graph, Precision precision, std::int64_t batch);
   ~Evaluator();
-  EvaluationResult run(std::int64_t batches, const std::function<void(std::int64_t, Plan&)>& feed);
+  EvaluationResult run(std::int64_t batches, const EvaluationFeed& feed);
+
+  static std::int64_t staging_bytes();  ///< of host memory, for the sums of a batch
 
  private:
   struct Impl;
