@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+
+#include "cuda/cuda_device.h"
+#include "minim/runtime/stream.h"
+
+namespace minim::cuda {
+
+/// Kernels of a stream with high priority go before others that wait for room on the device.
+enum class StreamPriority : std::uint8_t { normal, high };
+
+/// A stream of `device`, which never synchronises with the default stream.
+///
+/// Host functions (`enqueue`, and waiting for events of the host) run on a thread of the driver. They may wait, but not for other
+/// host functions of the device, since the driver may run these one after the other, and must not call CUDA.
+/// A host function that throws fails the device, as a kernel's fault does: later host functions of all its streams do not run,
+/// and `synchronize` and events recorded later rethrow. Kernels that are enqueued already run all the same.
+std::unique_ptr<Stream> make_cuda_stream(std::shared_ptr<CudaDevice> device, std::string name,
+                                         StreamPriority priority = StreamPriority::normal);
+
+/// The stream's handle. Throws InvalidArgument for a stream of another backend.
+cudaStream_t handle_of(Stream& stream);
+
+/// The device that the stream belongs to. Throws InvalidArgument for a stream of another backend.
+CudaDevice& device_of(Stream& stream);
+
+}  // namespace minim::cuda

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string_view>
+
+#include "minim/runtime/backend.h"
+
+namespace minim::cuda {
+
+/// Name of this set of kernels.
+inline constexpr std::string_view kSet = "cuda";
+
+/// ReLU forward and backward.
+void add_relu_kernels(Backend& backend);
+/// Sum.
+void add_sum_kernels(Backend& backend);
+/// Cast.
+void add_cast_kernels(Backend& backend);
+/// Zero, CommitState.
+void add_state_kernels(Backend& backend);
+/// Concat forward and backward.
+void add_concat_kernels(Backend& backend);
+/// Dropout forward and backward.
+void add_dropout_kernels(Backend& backend);
+/// Global average pooling forward and backward.
+void add_global_average_pool_kernels(Backend& backend);
+
+}  // namespace minim::cuda
