@@ -1,0 +1,11 @@
+// What the program looks up in the CUDA module by name. Everything else in the module is hidden.
+#include "cuda/cuda_backend.h"
+#include "minim/runtime/cuda.h"
+
+#define MINIM_MODULE_ENTRY extern "C" __attribute__((visibility("default")))
+
+MINIM_MODULE_ENTRY int minim_cuda_device_count(std::string& reason) { return minim::cuda::device_count(reason); }
+
+MINIM_MODULE_ENTRY minim::Backend* minim_make_cuda_backend(const minim::CudaOptions& options) {
+  return minim::cuda::make_backend(options).release();
+}

@@ -1,0 +1,92 @@
+#include "cuda/cuda_device.h"
+
+#include <fmt/format.h>
+
+#include "cuda/check.h"
+#include "minim/runtime/error.h"
+
+namespace minim::cuda {
+namespace {
+
+constexpr int kOldestCapability = 75;
+
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
+  return value;
+}
+
+std::string name_of(int device) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  return properties.name;
+}
+
+}  // namespace
+
+CudaDevice::CudaDevice(int index) : index_(index) {
+  int devices = 0;
+  check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
+  if (index < 0 || index >= devices) {
+    throw DeviceError(fmt::format("CUDA device {}: this process sees {} of them, numbered from 0", index, devices));
+  }
+  name_ = name_of(index);
+  capability_ = 10 * attribute(cudaDevAttrComputeCapabilityMajor, index) + attribute(cudaDevAttrComputeCapabilityMinor, index);
+  if (capability_ < kOldestCapability) {
+    throw DeviceError(fmt::format("CUDA device {} ({}) has compute capability {}.{}, minim wants {}.{} or later", index, name_,
+                                  capability_ / 10, capability_ % 10, kOldestCapability / 10, kOldestCapability % 10));
+  }
+}
+
+CudaDevice::~CudaDevice() { release_deferred(); }
+
+std::int64_t CudaDevice::free_bytes() const {
+  const DeviceScope scope(*this);
+  std::size_t free_bytes = 0, total_bytes = 0;
+  check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
+  return static_cast<std::int64_t>(free_bytes);
+}
+
+void CudaDevice::fail(std::uint64_t number, std::exception_ptr failure) {
+  const std::scoped_lock lock(mutex_);
+  if (failure_ && failed_number_ <= number) return;
+  failed_number_ = number;
+  failure_ = std::move(failure);
+}
+
+std::exception_ptr CudaDevice::failure_before(std::uint64_t number) const {
+  const std::scoped_lock lock(mutex_);
+  return failed_number_ < number ? failure_ : nullptr;
+}
+
+void CudaDevice::release(void* memory, bool on_host) noexcept {
+  const cudaError_t status = on_host ? cudaFreeHost(memory) : cudaFree(memory);
+  if (status == cudaSuccess) return;
+  cudaGetLastError();
+  if (status != cudaErrorNotPermitted) return;  // the device is lost, and its memory with it
+  const std::scoped_lock lock(mutex_);
+  deferred_.push_back({memory, on_host});
+}
+
+void CudaDevice::release_deferred() noexcept {
+  std::vector<Deferred> deferred;
+  {
+    const std::scoped_lock lock(mutex_);
+    deferred.swap(deferred_);
+  }
+  for (const Deferred& piece : deferred) release(piece.memory, piece.on_host);
+}
+
+DeviceScope::DeviceScope(const CudaDevice& device) {
+  int current = -1;
+  check(cudaGetDevice(&current), "cudaGetDevice");
+  if (current == device.index()) return;
+  check(cudaSetDevice(device.index()), "cudaSetDevice");
+  previous_ = current;
+}
+
+DeviceScope::~DeviceScope() {
+  if (previous_ >= 0) cudaSetDevice(previous_);
+}
+
+}  // namespace minim::cuda

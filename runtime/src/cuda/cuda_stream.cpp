@@ -1,0 +1,116 @@
+#include "cuda/cuda_stream.h"
+
+#include "cuda/check.h"
+#include "cuda/cuda_event.h"
+#include "minim/runtime/error.h"
+
+namespace minim::cuda {
+namespace {
+
+/// Work for a thread of the driver, which is given a pointer to it.
+struct HostWork {
+  std::shared_ptr<CudaDevice> device;
+  std::uint64_t number = 0;
+  Event awaited;
+  const std::function<void()>* borrowed = nullptr;
+  std::function<void()> owned;
+
+  void run() {
+    if (device->failure_before(number)) return;
+    try {
+      awaited.wait();
+      if (borrowed != nullptr) (*borrowed)();
+      if (owned) owned();
+    } catch (...) {
+      device->fail(number, std::current_exception());
+    }
+  }
+};
+
+void run_host_work(void* work) {
+  const std::unique_ptr<HostWork> owner(static_cast<HostWork*>(work));
+  owner->run();
+}
+
+class CudaStream final : public Stream {
+ public:
+  CudaStream(std::shared_ptr<CudaDevice> device, std::string name, StreamPriority priority)
+      : device_(std::move(device)), name_(std::move(name)) {
+    const DeviceScope scope(*device_);
+    int lowest = 0, highest = 0;
+    check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "cudaDeviceGetStreamPriorityRange");
+    check(cudaStreamCreateWithPriority(&handle_, cudaStreamNonBlocking, priority == StreamPriority::high ? highest : lowest),
+          "cudaStreamCreateWithPriority");
+  }
+
+  ~CudaStream() override {
+    cudaStreamSynchronize(handle_);
+    cudaStreamDestroy(handle_);
+  }
+
+  void enqueue(std::function<void()> work) override { enqueue_host({.owned = std::move(work)}); }
+  void enqueue_borrowed(const std::function<void()>* work) override { enqueue_host({.borrowed = work}); }
+
+  void wait(const Event& event) override {
+    const auto& state = event.state();
+    if (!state) return;
+    if (const auto* recorded = dynamic_cast<const CudaEventState*>(state.get())) {
+      check(cudaStreamWaitEvent(handle_, recorded->handle(), 0), "cudaStreamWaitEvent");
+    } else {
+      enqueue_host({.awaited = event});
+    }
+  }
+
+  Event record() override {
+    auto state = std::make_shared<CudaEventState>(device_);
+    state->record(handle_);
+    return Event(std::move(state));
+  }
+
+  void synchronize() override {
+    const std::uint64_t number = device_->next_number();
+    check(cudaStreamSynchronize(handle_), "cudaStreamSynchronize");
+    if (const std::exception_ptr failure = device_->failure_before(number)) std::rethrow_exception(failure);
+  }
+
+  void copy(TensorView to, ConstTensorView from) override {
+    minim::detail::check_copy(to, from);
+    if (to.size_bytes() == 0) return;
+    check(cudaMemcpyAsync(to.raw(), from.raw(), static_cast<std::size_t>(to.size_bytes()), cudaMemcpyDefault, handle_),
+          "cudaMemcpyAsync");
+  }
+
+  cudaStream_t handle() const { return handle_; }
+  CudaDevice& device() const { return *device_; }
+
+ private:
+  void enqueue_host(HostWork work) {
+    auto owner = std::make_unique<HostWork>(std::move(work));
+    owner->device = device_;
+    owner->number = device_->next_number();
+    check(cudaLaunchHostFunc(handle_, run_host_work, owner.get()), "cudaLaunchHostFunc");
+    owner.release();  // run_host_work deletes it
+  }
+
+  std::shared_ptr<CudaDevice> device_;
+  std::string name_;
+  cudaStream_t handle_ = nullptr;
+};
+
+CudaStream& cuda_stream(Stream& stream) {
+  auto* found = dynamic_cast<CudaStream*>(&stream);
+  if (found == nullptr) throw InvalidArgument("a CUDA kernel was given a stream of another backend");
+  return *found;
+}
+
+}  // namespace
+
+std::unique_ptr<Stream> make_cuda_stream(std::shared_ptr<CudaDevice> device, std::string name, StreamPriority priority) {
+  return std::make_unique<CudaStream>(std::move(device), std::move(name), priority);
+}
+
+cudaStream_t handle_of(Stream& stream) { return cuda_stream(stream).handle(); }
+
+CudaDevice& device_of(Stream& stream) { return cuda_stream(stream).device(); }
+
+}  // namespace minim::cuda

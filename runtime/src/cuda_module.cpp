@@ -1,0 +1,82 @@
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <link.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "minim/runtime/cuda.h"
+
+namespace minim {
+namespace {
+
+constexpr const char* kModuleName = "libminim_cuda.so";
+
+/// The program or the shared library that this code is part of.
+std::filesystem::path own_file() {
+  Dl_info info{};
+  link_map* map = nullptr;
+  void* const here = reinterpret_cast<void*>(&own_file);
+  if (dladdr1(here, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) != 0 && map != nullptr && *map->l_name != '\0') {
+    return map->l_name;
+  }
+  std::error_code error;  // the program itself has no name here
+  return std::filesystem::read_symlink("/proc/self/exe", error);
+}
+
+std::filesystem::path module_file() {
+  const char* named = std::getenv("MINIM_CUDA_MODULE");
+  return named != nullptr && *named != '\0' ? std::filesystem::path(named) : own_file().parent_path() / kModuleName;
+}
+
+/// The module's handle. Loading it again costs a look-up; it stays loaded for good.
+void* load_module(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) {
+    throw DeviceError(fmt::format("there is no CUDA module {}: this minim was built without CUDA", file.string()));
+  }
+  void* module = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (module == nullptr) throw DeviceError(fmt::format("the CUDA module cannot be loaded: {}", dlerror()));
+  return module;
+}
+
+}  // namespace
+
+void* cuda_module_symbol(const char* name) {
+  const std::filesystem::path file = module_file();
+  void* symbol = dlsym(load_module(file), name);
+  if (symbol == nullptr) {
+    throw DeviceError(fmt::format("the CUDA module {} has no {}: it belongs to another version of minim", file.string(), name));
+  }
+  return symbol;
+}
+
+int cuda_device_count(std::string& reason) {
+  using Count = int (*)(std::string&);
+  try {
+    return reinterpret_cast<Count>(cuda_module_symbol("minim_cuda_device_count"))(reason);
+  } catch (const DeviceError& error) {
+    reason = error.what();
+    return 0;
+  }
+}
+
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
+  using Make = Backend* (*)(const CudaOptions&);
+  return std::unique_ptr<Backend>(reinterpret_cast<Make>(cuda_module_symbol("minim_make_cuda_backend"))(options));
+}
+
+CudaDeviceChoice choose_cuda_device(int local_rank, int local_ranks, int devices) {
+  if (local_rank < 0 || devices < 1) {
+    throw InvalidArgument(fmt::format("a device for rank {} of a node among {}: a rank from 0 on and a device are wanted",
+                                      local_rank, devices));
+  }
+  CudaDeviceChoice choice{.device = local_rank % devices};
+  if (local_ranks > devices) {
+    choice.warning = fmt::format("{} ranks of a node share {} CUDA device{}: each computes in its turn", local_ranks, devices,
+                                 devices > 1 ? "s" : "");
+  }
+  return choice;
+}
+
+}  // namespace minim
