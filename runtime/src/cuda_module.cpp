@@ -68,8 +68,8 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
 
 CudaDeviceChoice choose_cuda_device(int local_rank, int local_ranks, int devices) {
   if (local_rank < 0 || devices < 1) {
-    throw InvalidArgument(fmt::format("a device for rank {} of a node among {}: a rank from 0 on and a device are wanted",
-                                      local_rank, devices));
+    throw InvalidArgument(
+        fmt::format("a device for rank {} of a node among {}: a rank from 0 on and a device are wanted", local_rank, devices));
   }
   CudaDeviceChoice choice{.device = local_rank % devices};
   if (local_ranks > devices) {

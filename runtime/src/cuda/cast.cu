@@ -6,6 +6,7 @@
 #include "minim/runtime/kernels/elementwise.h"
 
 namespace minim::cuda {
+namespace cast_kernels {
 
 /// By the CPU's own functions: the device's instructions for conversion give every NaN the same bits.
 template <class To>
@@ -25,7 +26,7 @@ __global__ void cast(FlatLoop loop, const From* x, To* y) {
   for_flat<kCastPack<From, To>>(loop, Convert<To>{}, y, x);
 }
 
-static std::function<void(Stream&)> make_copy(const Cast& args) {
+std::function<void(Stream&)> make_copy(const Cast& args) {
   if (args.y.raw() == args.x.raw() || args.x.elements() == 0) return [](Stream&) {};
   return [to = args.y.raw(), from = args.x.raw(), size_bytes = static_cast<std::size_t>(args.x.size_bytes())](Stream& stream) {
     check(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDeviceToDevice, handle_of(stream)), "cudaMemcpyAsync");
@@ -41,7 +42,7 @@ std::function<void(Stream&)> make_conversion(const Cast& args) {
   return [=](Stream& stream) { launch<cast<From, To>>(stream, shape_for<kCount>(loop), loop, x, y); };
 }
 
-static std::function<void(Stream&)> make_cast(const Cast& args) {
+std::function<void(Stream&)> make_cast(const Cast& args) {
   if (args.x.dtype() == args.y.dtype()) return make_copy(args);
   return dispatch_floating(args.x.dtype(), [&](auto from) {
     return dispatch_floating(args.y.dtype(), [&](auto to) -> std::function<void(Stream&)> {
@@ -54,6 +55,8 @@ static std::function<void(Stream&)> make_cast(const Cast& args) {
   });
 }
 
-void add_cast_kernels(Backend& backend) { backend.add_kernel<Cast>(cuda_kernel<Cast>(make_cast), kSet); }
+}  // namespace cast_kernels
+
+void add_cast_kernels(Backend& backend) { backend.add_kernel<Cast>(cuda_kernel<Cast>(cast_kernels::make_cast), kSet); }
 
 }  // namespace minim::cuda

@@ -6,6 +6,7 @@
 #include "minim/runtime/kernels/elementwise.h"
 
 namespace minim::cuda {
+namespace concat_kernels {
 
 /// Rows of `width` words at distances of their own in source and destination.
 struct Rows {
@@ -34,7 +35,7 @@ std::function<void(Stream&)> make_word_copy(Rows rows, const void* from, void* t
 }
 
 /// A copy in the widest words that fit. `rows` counts bytes.
-static std::function<void(Stream&)> make_copy(Rows rows, const void* from, void* to) {
+std::function<void(Stream&)> make_copy(Rows rows, const void* from, void* to) {
   const auto address = reinterpret_cast<std::uintptr_t>(from) | reinterpret_cast<std::uintptr_t>(to);
   const std::uint64_t ends = address | static_cast<std::uint64_t>(rows.width | rows.from_stride | rows.to_stride);
   if (ends % sizeof(uint4) == 0) return make_word_copy<uint4>(rows, from, to);
@@ -44,13 +45,13 @@ static std::function<void(Stream&)> make_copy(Rows rows, const void* from, void*
 }
 
 /// Several copies as one.
-static std::function<void(Stream&)> in_turn(std::vector<std::function<void(Stream&)>> copies) {
+std::function<void(Stream&)> in_turn(std::vector<std::function<void(Stream&)>> copies) {
   return [copies = std::move(copies)](Stream& stream) {
     for (const auto& copy : copies) copy(stream);
   };
 }
 
-static std::function<void(Stream&)> make_forward(const ConcatForward& args) {
+std::function<void(Stream&)> make_forward(const ConcatForward& args) {
   const std::int64_t width_bytes = size_bytes(args.y.dtype());
   const std::int64_t row_bytes = args.y.shape()[-1] * width_bytes;
   const std::int64_t rows = row_bytes == 0 ? 0 : args.y.size_bytes() / row_bytes;
@@ -64,7 +65,7 @@ static std::function<void(Stream&)> make_forward(const ConcatForward& args) {
   return in_turn(std::move(copies));
 }
 
-static std::function<void(Stream&)> make_backward(const ConcatBackward& args) {
+std::function<void(Stream&)> make_backward(const ConcatBackward& args) {
   const std::int64_t width_bytes = size_bytes(args.dy.dtype());
   const std::int64_t row_bytes = args.dy.shape()[-1] * width_bytes;
   const std::int64_t rows = row_bytes == 0 ? 0 : args.dy.size_bytes() / row_bytes;
@@ -79,9 +80,11 @@ static std::function<void(Stream&)> make_backward(const ConcatBackward& args) {
   return in_turn(std::move(copies));
 }
 
+}  // namespace concat_kernels
+
 void add_concat_kernels(Backend& backend) {
-  backend.add_kernel<ConcatForward>(cuda_kernel<ConcatForward>(make_forward), kSet);
-  backend.add_kernel<ConcatBackward>(cuda_kernel<ConcatBackward>(make_backward), kSet);
+  backend.add_kernel<ConcatForward>(cuda_kernel<ConcatForward>(concat_kernels::make_forward), kSet);
+  backend.add_kernel<ConcatBackward>(cuda_kernel<ConcatBackward>(concat_kernels::make_backward), kSet);
 }
 
 }  // namespace minim::cuda

@@ -36,8 +36,8 @@ class CudaDevice {
   /// What failed before piece `number` was enqueued; null when nothing did.
   std::exception_ptr failure_before(std::uint64_t number) const;
 
-  /// Returns memory of `cudaMalloc` or `cudaHostAlloc`. Inside a host function, where CUDA cannot be called, that is put off until
-  /// the next allocation.
+  /// Returns memory of `cudaMalloc` or `cudaHostAlloc`. Inside a host function, where CUDA cannot be called, that is put off
+  /// until the next allocation.
   void release(void* memory, bool on_host) noexcept;
   /// Returns what was put off.
   void release_deferred() noexcept;

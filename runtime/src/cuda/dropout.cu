@@ -8,6 +8,7 @@
 #include "minim/runtime/philox.h"
 
 namespace minim::cuda {
+namespace dropout_kernels {
 
 /// What the kernels need of a RandomKey and a rate.
 struct Drop {
@@ -88,22 +89,24 @@ std::function<void(Stream&)> make_typed(const ConstTensorView& x, const TensorVi
   return [=](Stream& stream) { launch<drop_singles<T>>(stream, shape, drop, samples, size, from, to); };
 }
 
-static std::function<void(Stream&)> make_dropout(const ConstTensorView& x, const TensorView& y, double rate, const RandomKey& key) {
+std::function<void(Stream&)> make_dropout(const ConstTensorView& x, const TensorView& y, double rate, const RandomKey& key) {
   const Drop drop = drop_of(rate, key);
   return dispatch_element(x.dtype(), [&](auto element) { return make_typed<decltype(element)>(x, y, drop); });
 }
 
-static std::function<void(Stream&)> make_forward(const DropoutForward& args) {
+std::function<void(Stream&)> make_forward(const DropoutForward& args) {
   return make_dropout(args.x, args.y, args.rate, args.random);
 }
 
-static std::function<void(Stream&)> make_backward(const DropoutBackward& args) {
+std::function<void(Stream&)> make_backward(const DropoutBackward& args) {
   return make_dropout(args.dy, args.dx, args.rate, args.random);
 }
 
+}  // namespace dropout_kernels
+
 void add_dropout_kernels(Backend& backend) {
-  backend.add_kernel<DropoutForward>(cuda_kernel<DropoutForward>(make_forward), kSet);
-  backend.add_kernel<DropoutBackward>(cuda_kernel<DropoutBackward>(make_backward), kSet);
+  backend.add_kernel<DropoutForward>(cuda_kernel<DropoutForward>(dropout_kernels::make_forward), kSet);
+  backend.add_kernel<DropoutBackward>(cuda_kernel<DropoutBackward>(dropout_kernels::make_backward), kSet);
 }
 
 }  // namespace minim::cuda

@@ -51,7 +51,8 @@ T* device_pointer(const TensorView& view) {
   return static_cast<T*>(view.raw());
 }
 
-/// Calls `f(T{})` with the element type of kernels for `dtype`: float, __half or __nv_bfloat16. Throws InvalidArgument for others.
+/// Calls `f(T{})` with the element type of kernels for `dtype`: float, __half or __nv_bfloat16. Throws InvalidArgument for
+/// others.
 template <class F>
 decltype(auto) dispatch_element(DType dtype, F&& f) {
   switch (dtype) {

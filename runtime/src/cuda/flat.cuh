@@ -3,8 +3,8 @@
 #include "cuda/element.cuh"
 #include "cuda/launch.h"
 
-/// Loops over all elements of equally long arrays, in packs where the arrays are aligned. A thread reads an element of every source
-/// before it writes the destination there, so that these may be the same array.
+/// Loops over all elements of equally long arrays, in packs where the arrays are aligned. A thread reads an element of every
+/// source before it writes the destination there, so that these may be the same array.
 namespace minim::cuda {
 
 /// So many packs, then single elements up to `elements`.

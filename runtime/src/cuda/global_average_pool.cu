@@ -6,9 +6,10 @@
 #include "minim/runtime/kernels/pooling.h"
 
 namespace minim::cuda {
+namespace global_average_pool_kernels {
 
-/// Images [N, positions, channels]. A block takes the channels of `lanes` packs of one sample, a chunk; its threads lie in rows of
-/// `lanes`, and the rows take positions in turn.
+/// Images [N, positions, channels]. A block takes the channels of `lanes` packs of one sample, a chunk; its threads lie in rows
+/// of `lanes`, and the rows take positions in turn.
 struct Images {
   std::int64_t positions, channels, chunks;
   int lanes;
@@ -116,7 +117,7 @@ bool in_packs(std::int64_t channels, const ConstTensorView& a, const ConstTensor
   return channels % kPack<T> == 0 && is_aligned(a.raw()) && is_aligned(b.raw());
 }
 
-static std::function<void(Stream&)> make_forward(const GlobalAveragePoolForward& args) {
+std::function<void(Stream&)> make_forward(const GlobalAveragePoolForward& args) {
   return dispatch_element(args.x.dtype(), [&](auto element) {
     using T = decltype(element);
     const bool packs = in_packs<T>(args.x.shape()[3], args.x, args.y);
@@ -124,7 +125,7 @@ static std::function<void(Stream&)> make_forward(const GlobalAveragePoolForward&
   });
 }
 
-static std::function<void(Stream&)> make_backward(const GlobalAveragePoolBackward& args) {
+std::function<void(Stream&)> make_backward(const GlobalAveragePoolBackward& args) {
   return dispatch_element(args.dx.dtype(), [&](auto element) {
     using T = decltype(element);
     const bool packs = in_packs<T>(args.dx.shape()[3], args.dy, args.dx);
@@ -132,9 +133,13 @@ static std::function<void(Stream&)> make_backward(const GlobalAveragePoolBackwar
   });
 }
 
+}  // namespace global_average_pool_kernels
+
 void add_global_average_pool_kernels(Backend& backend) {
-  backend.add_kernel<GlobalAveragePoolForward>(cuda_kernel<GlobalAveragePoolForward>(make_forward), kSet);
-  backend.add_kernel<GlobalAveragePoolBackward>(cuda_kernel<GlobalAveragePoolBackward>(make_backward), kSet);
+  backend.add_kernel<GlobalAveragePoolForward>(cuda_kernel<GlobalAveragePoolForward>(global_average_pool_kernels::make_forward),
+                                               kSet);
+  backend.add_kernel<GlobalAveragePoolBackward>(
+      cuda_kernel<GlobalAveragePoolBackward>(global_average_pool_kernels::make_backward), kSet);
 }
 
 }  // namespace minim::cuda

@@ -45,7 +45,8 @@ void launch_as(void (*kernel)(Parameters...), std::string_view launch_of, Stream
 
 }  // namespace detail
 
-/// Enqueues `kKernel(args...)`; arguments are converted to the kernel's parameter types. Throws DeviceError that names the kernel.
+/// Enqueues `kKernel(args...)`; arguments are converted to the kernel's parameter types. Throws DeviceError that names the
+/// kernel.
 template <auto kKernel, class... Args>
 void launch(Stream& stream, LaunchShape shape, Args... args) {
   MINIM_ON_KERNEL(kKernel);

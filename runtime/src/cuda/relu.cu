@@ -4,6 +4,7 @@
 #include "minim/runtime/kernels/elementwise.h"
 
 namespace minim::cuda {
+namespace relu_kernels {
 
 // Elements pass as they are stored, so that a NaN keeps its bits.
 
@@ -11,7 +12,7 @@ struct Rectify {
   template <class T>
   __device__ T operator()(T x) const {
     const float value = to_float(x);
-    return value > 0 || isnan(value) ? x : T{};
+    return value > 0 || value != value ? x : T{};
   }
 };
 
@@ -32,7 +33,7 @@ __global__ void relu_backward(FlatLoop loop, const T* y, const T* dy, T* dx) {
   for_flat<kPack<T>>(loop, PassPositive{}, dx, y, dy);
 }
 
-static std::function<void(Stream&)> make_forward(const ReluForward& args) {
+std::function<void(Stream&)> make_forward(const ReluForward& args) {
   return dispatch_element(args.x.dtype(), [&](auto element) -> std::function<void(Stream&)> {
     using T = decltype(element);
     const T* x = device_pointer<T>(args.x);
@@ -42,7 +43,7 @@ static std::function<void(Stream&)> make_forward(const ReluForward& args) {
   });
 }
 
-static std::function<void(Stream&)> make_backward(const ReluBackward& args) {
+std::function<void(Stream&)> make_backward(const ReluBackward& args) {
   return dispatch_element(args.y.dtype(), [&](auto element) -> std::function<void(Stream&)> {
     using T = decltype(element);
     const T* y = device_pointer<T>(args.y);
@@ -53,9 +54,11 @@ static std::function<void(Stream&)> make_backward(const ReluBackward& args) {
   });
 }
 
+}  // namespace relu_kernels
+
 void add_relu_kernels(Backend& backend) {
-  backend.add_kernel<ReluForward>(cuda_kernel<ReluForward>(make_forward), kSet);
-  backend.add_kernel<ReluBackward>(cuda_kernel<ReluBackward>(make_backward), kSet);
+  backend.add_kernel<ReluForward>(cuda_kernel<ReluForward>(relu_kernels::make_forward), kSet);
+  backend.add_kernel<ReluBackward>(cuda_kernel<ReluBackward>(relu_kernels::make_backward), kSet);
 }
 
 }  // namespace minim::cuda

@@ -7,6 +7,7 @@
 #include "minim/runtime/kernels/state.h"
 
 namespace minim::cuda {
+namespace state_kernels {
 
 struct Same {
   __device__ float operator()(float value) const { return value; }
@@ -17,26 +18,26 @@ __global__ void commit_state(FlatLoop loop, float* committed, float* pending, co
   for_flat<kPack<float>>(loop, Same{}, commits ? committed : pending, commits ? pending : committed);
 }
 
-static std::function<void(Stream&)> make_commit(const CommitState& args) {
+std::function<void(Stream&)> make_commit(const CommitState& args) {
   float* committed = device_pointer<float>(args.committed);
   float* pending = device_pointer<float>(args.pending);
   const auto* applied = device_pointer<std::int32_t>(args.applied);
   const FlatLoop loop = flat_loop<kPack<float>>(args.committed.elements(), committed, pending);
-  return [=](Stream& stream) {
-    launch<commit_state>(stream, shape_for<kPack<float>>(loop), loop, committed, pending, applied);
-  };
+  return [=](Stream& stream) { launch<commit_state>(stream, shape_for<kPack<float>>(loop), loop, committed, pending, applied); };
 }
 
-static std::function<void(Stream&)> make_zero(const Zero& args) {
+std::function<void(Stream&)> make_zero(const Zero& args) {
   if (args.y.size_bytes() == 0) return [](Stream&) {};
   return [y = args.y.raw(), size_bytes = static_cast<std::size_t>(args.y.size_bytes())](Stream& stream) {
     check(cudaMemsetAsync(y, 0, size_bytes, handle_of(stream)), "cudaMemsetAsync");
   };
 }
 
+}  // namespace state_kernels
+
 void add_state_kernels(Backend& backend) {
-  backend.add_kernel<CommitState>(cuda_kernel<CommitState>(make_commit), kSet);
-  backend.add_kernel<Zero>(cuda_kernel<Zero>(make_zero), kSet);
+  backend.add_kernel<CommitState>(cuda_kernel<CommitState>(state_kernels::make_commit), kSet);
+  backend.add_kernel<Zero>(cuda_kernel<Zero>(state_kernels::make_zero), kSet);
 }
 
 }  // namespace minim::cuda

@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <string>
 
 #include "cuda/cuda_kernel.h"
 #include "cuda/flat.cuh"
@@ -6,12 +6,13 @@
 #include "minim/runtime/kernels/elementwise.h"
 
 namespace minim::cuda {
+namespace sum_kernels {
 
 /// The first `count` are arrays to be added. They travel with the launch, hence two capacities.
 template <class T, int kCapacity>
 struct Sources {
   const T* arrays[kCapacity];
-  std::int64_t count;
+  int count;
 };
 
 inline constexpr int kFewSources = 8;
@@ -20,7 +21,7 @@ inline constexpr int kManySources = 256;
 template <class T, int kCapacity>
 __device__ float sum_at(const Sources<T, kCapacity>& sources, std::int64_t i) {
   float sum = to_float(sources.arrays[0][i]);
-  for (std::int64_t s = 1; s < sources.count; ++s) sum += to_float(sources.arrays[s][i]);
+  for (int s = 1; s < kCapacity && s < sources.count; ++s) sum += to_float(sources.arrays[s][i]);
   return sum;
 }
 
@@ -31,7 +32,7 @@ __global__ void sum(FlatLoop loop, Sources<T, kCapacity> sources, T* y) {
     float sums[kCount];
     Pack<T, kCount> pack = load_pack<kCount>(sources.arrays[0] + i * kCount);
     for (int k = 0; k < kCount; ++k) sums[k] = to_float(pack.values[k]);
-    for (std::int64_t s = 1; s < sources.count; ++s) {
+    for (int s = 1; s < kCapacity && s < sources.count; ++s) {
       pack = load_pack<kCount>(sources.arrays[s] + i * kCount);
       for (int k = 0; k < kCount; ++k) sums[k] += to_float(pack.values[k]);
     }
@@ -47,7 +48,7 @@ template <class T, int kCapacity>
 std::function<void(Stream&)> make_typed(const Sum& args) {
   constexpr int kCount = kPack<T>;
   T* y = device_pointer<T>(args.y);
-  Sources<T, kCapacity> sources{.count = static_cast<std::int64_t>(args.inputs.size())};
+  Sources<T, kCapacity> sources{.count = static_cast<int>(args.inputs.size())};
   FlatLoop loop = flat_loop<kCount>(args.y.elements(), y);
   for (std::size_t s = 0; s < args.inputs.size(); ++s) {
     sources.arrays[s] = device_pointer<T>(args.inputs[s]);
@@ -56,10 +57,10 @@ std::function<void(Stream&)> make_typed(const Sum& args) {
   return [=](Stream& stream) { launch<sum<T, kCapacity>>(stream, shape_for<kCount>(loop), loop, sources, y); };
 }
 
-static std::function<void(Stream&)> make_sum(const Sum& args) {
+std::function<void(Stream&)> make_sum(const Sum& args) {
   if (args.inputs.empty() || args.inputs.size() > kManySources) {
-    throw InvalidArgument(
-        fmt::format("a sum of {} tensors on a CUDA device: 1 to {} are wanted", args.inputs.size(), kManySources));
+    throw InvalidArgument("a sum of " + std::to_string(args.inputs.size()) + " tensors on a CUDA device: 1 to " +
+                          std::to_string(kManySources) + " are wanted");
   }
   return dispatch_element(args.y.dtype(), [&](auto element) {
     using T = decltype(element);
@@ -67,6 +68,8 @@ static std::function<void(Stream&)> make_sum(const Sum& args) {
   });
 }
 
-void add_sum_kernels(Backend& backend) { backend.add_kernel<Sum>(cuda_kernel<Sum>(make_sum), kSet); }
+}  // namespace sum_kernels
+
+void add_sum_kernels(Backend& backend) { backend.add_kernel<Sum>(cuda_kernel<Sum>(sum_kernels::make_sum), kSet); }
 
 }  // namespace minim::cuda
