@@ -42,13 +42,9 @@ void* load_module(const std::filesystem::path& file) {
 
 }  // namespace
 
-void* cuda_module_symbol(const char* name) {
-  const std::filesystem::path file = module_file();
-  void* symbol = dlsym(load_module(file), name);
-  if (symbol == nullptr) {
-    throw DeviceError(fmt::format("the CUDA module {} has no {}: it belongs to another version of minim", file.string(), name));
-  }
-  return symbol;
+bool has_cuda_module() {
+  std::error_code error;
+  return std::filesystem::exists(module_file(), error);
 }
 
 int cuda_device_count(std::string& reason) {
@@ -61,22 +57,25 @@ int cuda_device_count(std::string& reason) {
   }
 }
 
+CudaDeviceInfo cuda_device_info(int device) {
+  using Inquire = void (*)(int, CudaDeviceInfo&);
+  CudaDeviceInfo info;
+  reinterpret_cast<Inquire>(cuda_module_symbol("minim_cuda_device_info"))(device, info);
+  return info;
+}
+
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   using Make = Backend* (*)(const CudaOptions&);
   return std::unique_ptr<Backend>(reinterpret_cast<Make>(cuda_module_symbol("minim_make_cuda_backend"))(options));
 }
 
-CudaDeviceChoice choose_cuda_device(int local_rank, int local_ranks, int devices) {
-  if (local_rank < 0 || devices < 1) {
-    throw InvalidArgument(
-        fmt::format("a device for rank {} of a node among {}: a rank from 0 on and a device are wanted", local_rank, devices));
+void* cuda_module_symbol(const char* name) {
+  const std::filesystem::path file = module_file();
+  void* symbol = dlsym(load_module(file), name);
+  if (symbol == nullptr) {
+    throw DeviceError(fmt::format("the CUDA module {} has no {}: it belongs to another version of minim", file.string(), name));
   }
-  CudaDeviceChoice choice{.device = local_rank % devices};
-  if (local_ranks > devices) {
-    choice.warning = fmt::format("{} ranks of a node share {} CUDA device{}: each computes in its turn", local_ranks, devices,
-                                 devices > 1 ? "s" : "");
-  }
-  return choice;
+  return symbol;
 }
 
 }  // namespace minim

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "command/commands.h"
+#include "command/device_survey.h"
 #include "command/environment.h"
 #include "command/text.h"
 #include "minim/runtime/simd.h"
@@ -23,7 +24,7 @@ struct RankReport {
   char cores[128];
   char instructions[16];
   std::int64_t shared_memory_bytes;
-  std::int32_t node, available, online, threads, openmp_threads, has_gpu;
+  std::int32_t node, available, online, threads, openmp_threads;
 };
 
 void copy_text(const std::string& text, std::span<char> field) {
@@ -50,7 +51,6 @@ RankReport own_report(const Communicator& communicator, const MpiSession& mpi) {
   report.online = static_cast<std::int32_t>(sysconf(_SC_NPROCESSORS_ONLN));
   report.threads = threads_of_rank(0, mpi.core_sharing_ranks());
   report.openmp_threads = omp_get_max_threads();
-  report.has_gpu = has_nvidia_device() ? 1 : 0;
   return report;
 }
 
@@ -62,7 +62,17 @@ std::vector<RankReport> gather(Communicator& communicator, const RankReport& own
   return reports;
 }
 
-void print_software(const MpiSession& mpi) {
+std::string describe_gpu(const DeviceReport& device) {
+  return device.name.empty() ? "none" : fmt::format("{}: {}", device.device, device.name);
+}
+
+/// The devices that ranks would compute on, or why there is none.
+std::string describe_cuda(const std::vector<DeviceReport>& devices) {
+  const auto found = std::find_if(devices.begin(), devices.end(), [](const auto& device) { return !device.name.empty(); });
+  return found == devices.end() ? "no cuda: " + devices.front().reason : "cuda (" + found->name + ")";
+}
+
+void print_software(const MpiSession& mpi, const std::vector<DeviceReport>& devices) {
   const dnnl_version_t* onednn = dnnl_version();
   TextTable table;
   table.align_left(1);
@@ -70,18 +80,18 @@ void print_software(const MpiSession& mpi) {
   table.add({"oneDNN", fmt::format("{}.{}.{}", onednn->major, onednn->minor, onednn->patch)});
   table.add({"OpenMP", fmt::format("version {}", _OPENMP)});
   table.add({"compiler", "g++ " __VERSION__});
-  table.add({"backends", "cpu (built without CUDA)"});
+  table.add({"backends", "cpu; " + describe_cuda(devices)});
   fmt::print("{}", table.to_string());
 }
 
-void print_ranks(const std::vector<RankReport>& reports) {
+void print_ranks(const std::vector<RankReport>& reports, const std::vector<DeviceReport>& devices) {
   TextTable table({"rank", "node", "host", "cores", "threads", "instructions", "/dev/shm free", "GPU"});
-  for (const std::size_t column : {2U, 3U, 5U}) table.align_left(column);
+  for (const std::size_t column : {2U, 3U, 5U, 7U}) table.align_left(column);
   for (std::size_t rank = 0; rank < reports.size(); ++rank) {
     const RankReport& report = reports[rank];
     const std::string cores = fmt::format("{}{}", report.cores, report.available < report.online ? " (bound)" : "");
     table.add({fmt::format("{}", rank), fmt::format("{}", report.node), report.host, cores, fmt::format("{}", report.threads),
-               report.instructions, format_bytes(report.shared_memory_bytes), report.has_gpu != 0 ? "present, unused" : "none"});
+               report.instructions, format_bytes(report.shared_memory_bytes), describe_gpu(devices[rank])});
   }
   fmt::print("\n{}", table.to_string());
 }
@@ -120,12 +130,22 @@ std::vector<std::string> rank_warnings(const std::vector<RankReport>& reports) {
       warnings.push_back(fmt::format("rank {}: /dev/shm has {} free; gradients are exchanged through it", rank,
                                      format_bytes(report.shared_memory_bytes)));
     }
-    if (report.has_gpu != 0)
-      warnings.push_back(fmt::format("rank {}: an NVIDIA device is present, but this build has no CUDA backend", rank));
     if (std::strcmp(report.instructions, reports.front().instructions) != 0) {
       warnings.push_back(fmt::format("ranks 0 and {} have different instruction sets ({}, {})", rank,
                                      reports.front().instructions, report.instructions));
     }
+  }
+  return warnings;
+}
+
+/// Ranks that find no device although one seems to be there, and ranks that share one.
+std::vector<std::string> device_warnings(const std::vector<DeviceReport>& devices) {
+  std::vector<std::string> warnings = sharing_warnings(devices);
+  const auto has_device = [](const DeviceReport& device) { return !device.name.empty(); };
+  const bool any = std::any_of(devices.begin(), devices.end(), has_device);
+  for (std::size_t rank = 0; rank < devices.size(); ++rank) {
+    if (has_device(devices[rank]) || (!any && !devices[rank].has_gpu)) continue;
+    warnings.push_back(fmt::format("rank {} has no CUDA device: {}", rank, devices[rank].reason));
   }
   return warnings;
 }
@@ -136,14 +156,16 @@ ExitCode doctor(MpiSession& mpi) {
   constexpr double kDeadlineSeconds = 30;
   Communicator& communicator = mpi.open(kDeadlineSeconds, 0);
   const auto reports = gather(communicator, own_report(communicator, mpi));
+  const auto devices = gather_reports(communicator, look_for_device(communicator, /*wanted=*/true));
   const LaunchClaim claim = read_launch_claim(process_environment);
   if (communicator.rank() != 0 || (mpi.size() == 1 && claim.rank != 0)) return ExitCode::finished;
-  print_software(mpi);
+  print_software(mpi, devices);
   fmt::print("\n{} rank{} on {} node{}\n", mpi.size(), mpi.size() > 1 ? "s" : "", communicator.nodes(),
              communicator.nodes() > 1 ? "s" : "");
-  print_ranks(reports);
+  print_ranks(reports, devices);
   auto warnings = node_warnings(reports);
   for (auto& warning : rank_warnings(reports)) warnings.push_back(std::move(warning));
+  for (auto& warning : device_warnings(devices)) warnings.push_back(std::move(warning));
   const std::string lonely = lonely_ranks_error(claim, mpi.size());
   if (!lonely.empty()) warnings.push_back(lonely);
   for (const std::string& warning : warnings) fmt::print("warning: {}\n", warning);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "command/commands.h"
+#include "command/device_survey.h"
 #include "command/environment.h"
 #include "command/experiment.h"
 #include "command/lost_ranks.h"
@@ -44,9 +45,13 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
     const AtWork at_work = [&communicator] { communicator.keep_alive(); };
     info = require_checkpoint(request.run, rank_0, at_work);
     config = resolve(apply_arguments(apply_toml(RunConfig{}, info.model_configuration, info.directory), request));
-    std::string notice;
-    backend = open_backend(config, threads_of_rank(config.threads, mpi.core_sharing_ranks()), notice);
-    if (rank_0 && !notice.empty()) fmt::print("{}\n", notice);
+  });
+  const DeviceSurvey devices(config.device, communicator);
+  for (const std::string& notice : devices.notices()) {
+    if (rank_0) fmt::print("{}\n", notice);
+  }
+  run_guarded(communicator, [&] {
+    backend = devices.open(threads_of_rank(config.threads, mpi.core_sharing_ranks()));
     data = open_split(config, Split::test);
     network = std::make_unique<Network>(config, data->task());
     const DType compute = compute_dtype(parse_precision(config.precision));

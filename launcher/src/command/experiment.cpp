@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "command/environment.h"
 #include "minim/launcher/shared_error.h"
 
 namespace minim::command {
@@ -48,18 +47,6 @@ std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
   const std::int64_t samples = config.samples > 0 ? config.samples : kSyntheticSamples;
   const std::int64_t size = split == Split::train ? samples : std::max<std::int64_t>(1, samples / 4);
   return make_synthetic(image_task(config), size, kSyntheticSeed, split);
-}
-
-void check_device(const RunConfig& config) {
-  if (config.device == "cuda") throw InvalidArgument("--device cuda: this build of minim has no CUDA backend; use --device cpu");
-}
-
-std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice) {
-  check_device(config);
-  if (config.device == "auto" && has_nvidia_device()) {
-    notice = "an NVIDIA device is present but this build of minim has no CUDA backend: computing on the CPU";
-  }
-  return make_cpu_backend(threads);
 }
 
 BatchFeed::BatchFeed(Backend& backend)

@@ -29,11 +29,6 @@ struct Datasets {
 /// Opens the data set that the configuration names. Throws InvalidArgument and DataError.
 std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split);
 
-/// Throws InvalidArgument for a --device that this build cannot use.
-void check_device(const RunConfig& config);
-/// The backend for --device; `notice` is set to a sentence where the choice needs one. Throws InvalidArgument.
-std::unique_ptr<Backend> open_backend(const RunConfig& config, int threads, std::string& notice);
-
 /// Fills inputs of plans with batches. Holds host memory for the numbers that go with them.
 class BatchFeed {
  public:

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "command/commands.h"
+#include "command/device_survey.h"
 #include "command/environment.h"
 #include "command/experiment.h"
 #include "command/run_length.h"
@@ -78,7 +79,7 @@ void print_fallbacks(const StepFigures& figures) {
 
 ExitCode plan(const Request& request) {
   const RunConfig config = resolve(request.config);
-  check_device(config);
+  check_device(config.device);
   const int threads = threads_of_rank(config.threads, request.ranks);
   const std::int64_t total_steps = length_of(config, request.ranks).total_steps();
   const auto column = [&](const std::string& precision) {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "command/device_survey.h"
 #include "command/lost_ranks.h"
 
 namespace minim::command {
@@ -17,10 +18,10 @@ TrainingRun::TrainingRun(RunSettings settings, Communicator& communicator)
 
 void TrainingRun::set_up() {
   const RunConfig& config = settings_.config;
+  const DeviceSurvey devices(config.device, communicator_);
+  notices_ = devices.notices();
   run_guarded(communicator_, [&] {
-    std::string notice;
-    backend_ = open_backend(config, settings_.threads, notice);
-    if (!notice.empty()) notices_.push_back(notice);
+    backend_ = devices.open(settings_.threads);
     data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
     network_ = std::make_unique<Network>(config, data_.train->task());
     length_ = {.dataset_size = data_.train->size(),

@@ -6,6 +6,10 @@
 
 MINIM_MODULE_ENTRY int minim_cuda_device_count(std::string& reason) { return minim::cuda::device_count(reason); }
 
+MINIM_MODULE_ENTRY void minim_cuda_device_info(int device, minim::CudaDeviceInfo& info) {
+  info = minim::cuda::device_info(device);
+}
+
 MINIM_MODULE_ENTRY minim::Backend* minim_make_cuda_backend(const minim::CudaOptions& options) {
   return minim::cuda::make_backend(options).release();
 }

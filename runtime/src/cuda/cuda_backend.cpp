@@ -32,7 +32,7 @@ class CudaBackend final : public Backend {
   void copy(TensorView to, ConstTensorView from) override {
     const std::scoped_lock lock(mutex_);
     copies_->copy(to, from);
-    copies_->synchronize();
+    check(cudaStreamSynchronize(handle_of(*copies_)), "cudaStreamSynchronize");  // also after host functions have failed
   }
 
  private:
@@ -58,6 +58,8 @@ int device_count(std::string& reason) {
   }
   return 0;
 }
+
+CudaDeviceInfo device_info(int device) { return CudaDevice(device).info(); }
 
 std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   std::string reason;

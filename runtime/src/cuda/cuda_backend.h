@@ -7,10 +7,11 @@
 
 namespace minim::cuda {
 
-/// What `minim::cuda_device_count` asks the module.
+// What the functions of minim/runtime/cuda.h ask the module.
 int device_count(std::string& reason);
+CudaDeviceInfo device_info(int device);
 
-/// The backend with all kernels of runtime.
+/// With all kernels of runtime.
 std::unique_ptr<Backend> make_backend(const CudaOptions& options);
 
 }  // namespace minim::cuda

@@ -10,16 +10,19 @@ namespace {
 
 constexpr int kOldestCapability = 75;
 
-int attribute(cudaDeviceAttr which, int device) {
-  int value = 0;
-  check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
-  return value;
+std::string identity_of(const cudaUUID_t& uuid) {
+  std::string text = "GPU-";
+  for (const char byte : uuid.bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return text;
 }
 
-std::string name_of(int device) {
+CudaDeviceInfo inquire(int device) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-  return properties.name;
+  return {.name = properties.name,
+          .identity = identity_of(properties.uuid),
+          .capability = 10 * properties.major + properties.minor,
+          .memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem)};
 }
 
 }  // namespace
@@ -30,11 +33,11 @@ CudaDevice::CudaDevice(int index) : index_(index) {
   if (index < 0 || index >= devices) {
     throw DeviceError(fmt::format("CUDA device {}: this process sees {} of them, numbered from 0", index, devices));
   }
-  name_ = name_of(index);
-  capability_ = 10 * attribute(cudaDevAttrComputeCapabilityMajor, index) + attribute(cudaDevAttrComputeCapabilityMinor, index);
-  if (capability_ < kOldestCapability) {
-    throw DeviceError(fmt::format("CUDA device {} ({}) has compute capability {}.{}, minim wants {}.{} or later", index, name_,
-                                  capability_ / 10, capability_ % 10, kOldestCapability / 10, kOldestCapability % 10));
+  info_ = inquire(index);
+  if (info_.capability < kOldestCapability) {
+    throw DeviceError(fmt::format("CUDA device {} ({}) has compute capability {}.{}, minim wants {}.{} or later", index,
+                                  info_.name, info_.capability / 10, info_.capability % 10, kOldestCapability / 10,
+                                  kOldestCapability % 10));
   }
 }
 

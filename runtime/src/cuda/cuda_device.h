@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "minim/runtime/cuda.h"
+
 namespace minim::cuda {
 
 /// One device of this process, shared by its streams, events and memory. Thread-safe.
@@ -22,10 +24,7 @@ class CudaDevice {
   CudaDevice& operator=(const CudaDevice&) = delete;
 
   int index() const { return index_; }
-  /// "NVIDIA H100 80GB HBM3"
-  const std::string& name() const { return name_; }
-  /// Compute capability as in sm_90: 90.
-  int capability() const { return capability_; }
+  const CudaDeviceInfo& info() const { return info_; }
   /// Bytes that an allocation may still take, others' use of the device included.
   std::int64_t free_bytes() const;
 
@@ -49,8 +48,7 @@ class CudaDevice {
   };
 
   int index_;
-  std::string name_;
-  int capability_ = 0;
+  CudaDeviceInfo info_;
   std::atomic<std::uint64_t> number_{0};
   mutable std::mutex mutex_;  // of what follows
   std::uint64_t failed_number_ = 0;

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "minim/runtime/backend.h"
 
+/// CUDA, whose libraries this library does not link: they come with a module that is loaded when it is needed, libminim_cuda.so
+/// beside the program or library that holds this code, or the file that the environment's MINIM_CUDA_MODULE names.
 namespace minim {
 
 struct CudaOptions {
@@ -12,24 +15,27 @@ struct CudaOptions {
   bool deterministic = false;  ///< only algorithms that give the same bits every time
 };
 
+struct CudaDeviceInfo {
+  std::string name;      ///< "NVIDIA H100 80GB HBM3"
+  std::string identity;  ///< "GPU-" and 32 digits: the same for all processes that use the device, or the part of one
+  int capability = 0;    ///< 90 for sm_90
+  std::int64_t memory_bytes = 0;
+};
+
+/// Whether there is a module, be it one that can be loaded or not.
+bool has_cuda_module();
+
 /// How many CUDA devices this process can use. Where it is none, `reason` becomes one sentence that says why: no module, no
-/// driver or no device. Never throws for these.
+/// driver or no device.
 int cuda_device_count(std::string& reason);
+
+/// Throws DeviceError in one sentence where there is no such device or it is too old.
+CudaDeviceInfo cuda_device_info(int device);
 
 /// The backend for one device. Throws DeviceError in one sentence where module, driver or device is missing.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
 
-/// Which device a rank takes.
-struct CudaDeviceChoice {
-  int device = 0;
-  std::string warning;  ///< one sentence where ranks have to share devices
-};
-
-/// The device for rank `local_rank` of the `local_ranks` on its node, where each sees `devices` of them, at least one.
-CudaDeviceChoice choose_cuda_device(int local_rank, int local_ranks, int devices);
-
-/// What `name` stands for in the CUDA module, which is loaded by the first call: libminim_cuda.so beside the program or library
-/// that holds this function, or the file that the environment's MINIM_CUDA_MODULE names. Throws DeviceError in one sentence.
+/// What `name` stands for in the module. Throws DeviceError in one sentence.
 void* cuda_module_symbol(const char* name);
 
 }  // namespace minim

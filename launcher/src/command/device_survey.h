@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "minim/comm/communicator.h"
+#include "minim/runtime/backend.h"
+
+namespace minim::command {
+
+/// What a rank finds to compute on.
+struct DeviceReport {
+  int node = 0;
+  int device = 0;           ///< the one that is this rank's: ranks of a node take theirs in turn
+  std::string name;         ///< of the device; empty where there is none for this rank
+  std::string identity;     ///< tells devices apart, also those that their processes number alike
+  std::string reason;       ///< one sentence: why there is none
+  bool has_gpu = false;     ///< there is a GPU, with or without a driver that works
+  bool has_module = false;  ///< there is a CUDA module, be it one that can be loaded or not
+};
+
+/// What the calling rank finds, which is nothing where none is wanted. Loads the CUDA module where there is one.
+DeviceReport look_for_device(const Communicator& communicator, bool wanted);
+
+/// The reports of all ranks. Collective.
+std::vector<DeviceReport> gather_reports(Communicator& communicator, const DeviceReport& own);
+
+/// Sentences for ranks of a node that share a device.
+std::vector<std::string> sharing_warnings(const std::vector<DeviceReport>& reports);
+
+/// Where the ranks of a run compute: all on CUDA devices or all on their CPUs.
+class DeviceSurvey {
+ public:
+  /// `wanted` is --device: "auto", "cpu" or "cuda".
+  DeviceSurvey(const std::string& wanted, const std::vector<DeviceReport>& reports, int rank);
+  /// Looks and gathers. Collective.
+  DeviceSurvey(const std::string& wanted, Communicator& communicator);
+
+  bool uses_cuda() const { return uses_cuda_; }
+  /// Sentences that the choice needs.
+  const std::vector<std::string>& notices() const { return notices_; }
+  /// This rank's backend; on the CPU with so many threads. Throws InvalidArgument where --device cannot be had on this rank.
+  std::unique_ptr<Backend> open(int threads) const;
+
+ private:
+  DeviceReport own_;
+  bool uses_cuda_ = false;
+  std::vector<std::string> notices_;
+};
+
+/// Throws InvalidArgument for a --device that this process cannot use.
+void check_device(const std::string& wanted);
+
+}  // namespace minim::command
