@@ -1,0 +1,11 @@
+# Stands in until the build as a whole decides about CUDA.
+find_package(CUDAToolkit QUIET)
+if(CUDAToolkit_NVCC_EXECUTABLE)
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+  set(CMAKE_CUDA_ARCHITECTURES 80-real)
+  enable_language(CUDA)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+  set(MINIM_WITH_CUDA ON)
+endif()
