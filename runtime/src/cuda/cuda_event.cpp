@@ -1,5 +1,6 @@
 #include "cuda/cuda_event.h"
 
+#include <algorithm>
 #include <thread>
 
 #include "cuda/check.h"
@@ -16,7 +17,6 @@ CudaEventState::CudaEventState(std::shared_ptr<CudaDevice> device) : device_(std
 CudaEventState::~CudaEventState() { cudaEventDestroy(event_); }
 
 void CudaEventState::record(cudaStream_t stream) {
-  const DeviceScope scope(*device_);
   number_ = device_->next_number();
   check(cudaEventRecord(event_, stream), "cudaEventRecord");
 }

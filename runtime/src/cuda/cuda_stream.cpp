@@ -67,11 +67,7 @@ class CudaStream final : public Stream {
     return Event(std::move(state));
   }
 
-  void synchronize() override {
-    const std::uint64_t number = device_->next_number();
-    check(cudaStreamSynchronize(handle_), "cudaStreamSynchronize");
-    if (const std::exception_ptr failure = device_->failure_before(number)) std::rethrow_exception(failure);
-  }
+  void synchronize() override { record().wait(); }
 
   void copy(TensorView to, ConstTensorView from) override {
     minim::detail::check_copy(to, from);
