@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and runs the tests.
-# usage: deploy/test.sh [--preset release|debug|asan|tsan] [ctest options]
+# usage: deploy/test.sh [--preset release|debug|cuda|asan|tsan] [ctest options]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
