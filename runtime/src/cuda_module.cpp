@@ -24,16 +24,23 @@ std::filesystem::path own_file() {
   return std::filesystem::read_symlink("/proc/self/exe", error);
 }
 
-std::filesystem::path module_file() {
+/// What the environment names, which may be nothing.
+std::string named_module() {
   const char* named = std::getenv("MINIM_CUDA_MODULE");
-  return named != nullptr && *named != '\0' ? std::filesystem::path(named) : own_file().parent_path() / kModuleName;
+  return named != nullptr ? named : "";
+}
+
+std::filesystem::path module_file() {
+  const std::string named = named_module();
+  return named.empty() ? own_file().parent_path() / kModuleName : std::filesystem::absolute(named);
 }
 
 /// The module's handle. Loading it again costs a look-up; it stays loaded for good.
 void* load_module(const std::filesystem::path& file) {
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) {
-    throw DeviceError(fmt::format("there is no CUDA module {}: this minim was built without CUDA", file.string()));
+  if (!has_cuda_module()) {
+    throw DeviceError(named_module().empty()
+                          ? fmt::format("there is no CUDA module {}: this minim was built without CUDA", file.string())
+                          : fmt::format("there is no CUDA module {}, which MINIM_CUDA_MODULE names", file.string()));
   }
   void* module = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (module == nullptr) throw DeviceError(fmt::format("the CUDA module cannot be loaded: {}", dlerror()));
