@@ -180,6 +180,15 @@ TEST(Stream, RunsNothingMoreAfterAFailure) {
   EXPECT_FALSE(ran);
 }
 
+TEST(Stream, CopiesNothingAfterAFailure) {
+  float from = 1, to = 0;
+  const auto stream = make_cpu_stream("test", 1);
+  stream->enqueue([] { throw DataError("bad"); });
+  stream->copy(TensorView(&to, DType::fp32, {1}), TensorView(&from, DType::fp32, {1}));
+  EXPECT_THROW(stream->synchronize(), DataError);
+  EXPECT_EQ(to, 0);
+}
+
 TEST(Stream, PassesAFailureToStreamsThatWaitForIt) {
   bool ran = false;
   const auto first = make_cpu_stream("first", 1), second = make_cpu_stream("second", 1);

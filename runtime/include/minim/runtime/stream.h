@@ -43,7 +43,8 @@ class Event {
 /// An ordered queue of work that runs asynchronously to the host: on the CPU, on a thread of its own.
 /// Work of different streams is ordered by events only. Destruction waits for what was enqueued.
 ///
-/// After work has thrown, the stream runs nothing more; `synchronize` and events recorded later rethrow the failure.
+/// After work has thrown, the stream runs nothing more; `synchronize` and events recorded later rethrow the failure. On a GPU, kernels
+/// and copies run all the same if they were enqueued before the failure was known.
 class Stream {
  public:
   virtual ~Stream() = default;
