@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agreement_arithmetic.h"
 #include "minim/optimizer/loss_scaler.h"
 #include "minim/runtime/backend.h"
 
@@ -24,6 +25,11 @@ struct FoldAgreement {
   ConstTensorView learning_rates;  ///< [steps], fp32
   TensorView state;                ///< StepState as uint8 bytes
 };
+
+namespace agreement {
+RecordSources sources_of(const FillRecord& args);
+FoldSources sources_of(const FoldAgreement& args);
+}  // namespace agreement
 
 /// Adds the kernels of this header to a backend where they are missing.
 void add_agreement_kernels(Backend& backend);

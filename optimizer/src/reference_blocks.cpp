@@ -58,10 +58,7 @@ double sum_squares_typed(const G* gradient, std::int64_t begin, std::int64_t end
     const double g = to_float(gradient[i]);
     lanes[(i - begin) % kSumLanes] += g * g;
   }
-  for (int width = kSumLanes / 2; width > 0; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-  }
-  return lanes[0];
+  return add_lanes(lanes);
 }
 
 double sum_squares_block(ConstTensorView gradient, std::int64_t begin, std::int64_t end) {

@@ -9,17 +9,18 @@ struct SgdArithmetic {
   static constexpr int kMoments = 0;
   Lane unscale, decay, rate;
 
-  explicit SgdArithmetic(const UpdateConstants& c) : unscale(splat(c.unscale)), decay(splat(c.decay)), rate(splat(c.rate)) {}
-  Lane operator()(Lane g, Lane w) const { return w - rate * (g * unscale + decay * w); }
+  MINIM_HOST_DEVICE explicit SgdArithmetic(const UpdateConstants& c)
+      : unscale(splat(c.unscale)), decay(splat(c.decay)), rate(splat(c.rate)) {}
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w) const { return w - rate * (g * unscale + decay * w); }
 };
 
 struct MomentumArithmetic {
   static constexpr int kMoments = 1;
   Lane unscale, decay, rate, momentum;
 
-  explicit MomentumArithmetic(const UpdateConstants& c)
+  MINIM_HOST_DEVICE explicit MomentumArithmetic(const UpdateConstants& c)
       : unscale(splat(c.unscale)), decay(splat(c.decay)), rate(splat(c.rate)), momentum(splat(c.momentum)) {}
-  Lane operator()(Lane g, Lane w, Lane& velocity) const {
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& velocity) const {
     velocity = momentum * velocity + (g * unscale + decay * w);
     return w - rate * velocity;
   }
@@ -29,7 +30,7 @@ struct AdamArithmetic {
   static constexpr int kMoments = 2;
   Lane unscale, decay, rate, beta1, rest1, beta2, rest2, deviation_scale, epsilon;
 
-  explicit AdamArithmetic(const UpdateConstants& c)
+  MINIM_HOST_DEVICE explicit AdamArithmetic(const UpdateConstants& c)
       : unscale(splat(c.unscale)),
         decay(splat(c.decay)),
         rate(splat(c.rate)),
@@ -39,7 +40,7 @@ struct AdamArithmetic {
         rest2(splat(c.rest2)),
         deviation_scale(splat(c.deviation_scale)),
         epsilon(splat(c.epsilon)) {}
-  Lane operator()(Lane g, Lane w, Lane& mean, Lane& square) const {
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& mean, Lane& square) const {
     const Lane gradient = g * unscale + decay * w;
     mean = beta1 * mean + rest1 * gradient;
     square = beta2 * square + rest2 * (gradient * gradient);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "minim/runtime/error.h"
+#include "update_constants.h"
 
 namespace minim {
 
@@ -32,6 +33,19 @@ void validate(const UpdateRule& rule) {
 int moments(const UpdateRule& rule) {
   if (const auto* sgd = std::get_if<SgdRule>(&rule)) return sgd->momentum != 0 ? 1 : 0;
   return 2;
+}
+
+RuleNumbers numbers_of(const UpdateRule& rule) {
+  RuleNumbers numbers{.moments = moments(rule)};
+  if (const auto* sgd = std::get_if<SgdRule>(&rule)) {
+    numbers.momentum = sgd->momentum;
+  } else {
+    const auto& adam = std::get<AdamRule>(rule);
+    numbers.beta1 = adam.beta1;
+    numbers.beta2 = adam.beta2;
+    numbers.epsilon = adam.epsilon;
+  }
+  return numbers;
 }
 
 std::string_view name(const UpdateRule& rule) { return std::holds_alternative<SgdRule>(rule) ? "sgd" : "adam"; }

@@ -143,10 +143,7 @@ double sum_squares_typed(const G* gradient, std::int64_t begin, std::int64_t end
   }
   HWY_ALIGN double lanes[kSumLanes];
   for (int part = 0; part < kParts; ++part) hn::Store(sums[part], Doubles(), lanes + part * kDoubles);
-  for (int width = kSumLanes / 2; width > 0; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-  }
-  return lanes[0];
+  return add_lanes(lanes);
 }
 
 double sum_squares_block(ConstTensorView gradient, std::int64_t begin, std::int64_t end) {

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "minim/optimizer/step_state.h"
+#include "minim/optimizer/update_rule.h"
+#include "minim/runtime/host_device.h"
+
+namespace minim {
+
+/// The numbers of an update rule, for the CPU and a GPU alike.
+struct RuleNumbers {
+  int moments = 0;
+  double momentum = 0;                       ///< SGD
+  double beta1 = 0, beta2 = 0, epsilon = 0;  ///< Adam, which has two moments
+};
+RuleNumbers numbers_of(const UpdateRule& rule);
+
+/// What a rule multiplies by in one segment of one step, computed in FP64 and rounded once.
+/// Without initial values, so that it may lie in the shared memory of a GPU.
+struct UpdateConstants {
+  float unscale;  ///< StepState::unscale * 2^p
+  float decay;
+  float rate;                        ///< learning rate; Adam: divided by 1 - beta1^t
+  float momentum;                    ///< SGD
+  float beta1, rest1, beta2, rest2;  ///< Adam; rest = 1 - beta
+  float deviation_scale;             ///< Adam: 1 / sqrt(1 - beta2^t)
+  float epsilon;                     ///< Adam
+};
+
+/// base^exponent for an exponent of at least 0, by repeated squaring: products alone, so that the bits are the same everywhere.
+/// For a base in [0, 1] the relative error is below exponent * 2^-52.
+MINIM_HOST_DEVICE inline double power(double base, std::int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2) {
+    if (exponent % 2 != 0) result *= base;
+    base *= base;
+  }
+  return result;
+}
+
+/// `wire_scale` is 2^p.
+MINIM_HOST_DEVICE inline UpdateConstants constants_of(const RuleNumbers& rule, const UpdateSegment& segment,
+                                                      const StepState& state, float wire_scale) {
+  UpdateConstants constants{};
+  constants.unscale = state.unscale[segment.group] * wire_scale;
+  constants.decay = segment.weight_decay;
+  double rate = static_cast<double>(state.learning_rate) * static_cast<double>(segment.learning_rate_factor);
+  if (rule.moments < 2) {
+    constants.momentum = static_cast<float>(rule.momentum);
+  } else {
+    constants.beta1 = static_cast<float>(rule.beta1);
+    constants.rest1 = static_cast<float>(1 - rule.beta1);
+    constants.beta2 = static_cast<float>(rule.beta2);
+    constants.rest2 = static_cast<float>(1 - rule.beta2);
+    constants.deviation_scale = static_cast<float>(1 / std::sqrt(1 - power(rule.beta2, state.applied)));
+    constants.epsilon = static_cast<float>(rule.epsilon);
+    rate /= 1 - power(rule.beta1, state.applied);
+  }
+  constants.rate = static_cast<float>(rate);
+  return constants;
+}
+
+/// By what the gradients of a record's sums of squares are multiplied: 2^p / S.
+MINIM_HOST_DEVICE inline double unscale_for_norms(const StepState& state, float wire_scale) {
+  return 1.0 / static_cast<double>(state.loss_scale) * static_cast<double>(wire_scale);
+}
+
+}  // namespace minim
