@@ -12,13 +12,8 @@
 namespace minim::cpu {
 namespace {
 
-/// How images of shape `x` are pooled to `y`; of the window, `geometry` says all.
 Pooling pooling_of(const ConstTensorView& x, const ConstTensorView& y, const PoolGeometry& geometry, bool count_padding = false) {
-  return {.dtype = x.dtype(),
-          .rows = {x.shape()[1], y.shape()[1], geometry.window_h, geometry.stride_h, geometry.pad_top},
-          .columns = {x.shape()[2], y.shape()[2], geometry.window_w, geometry.stride_w, geometry.pad_left},
-          .channels = x.shape()[3],
-          .count_padding = count_padding};
+  return {.dtype = x.dtype(), .axes = pool_axes(x.shape(), y.shape(), geometry, count_padding), .channels = x.shape()[3]};
 }
 
 /// Images [N, H, W, C] by sample and row.
@@ -57,10 +52,10 @@ void run_max_forward(const MaxPoolForward& args) {
   const Pooling pooling = pooling_of(args.x, args.y, args.geometry);
   const auto x = images(args.x);
   const auto y = images(args.y);
-  const std::int64_t row_elements = pooling.columns.output * pooling.channels;
+  const std::int64_t row_elements = pooling.channels * pooling.axes.columns.output;
   for_rows(args.y, [&](std::int64_t n, std::int64_t oh) {
     std::uint8_t* argmax = nullptr;
-    if (args.argmax.present()) argmax = args.argmax.data<std::uint8_t>() + (n * pooling.rows.output + oh) * row_elements;
+    if (args.argmax.present()) argmax = args.argmax.data<std::uint8_t>() + (n * pooling.axes.rows.output + oh) * row_elements;
     max_pool_row(pooling, x.image(n), oh, y.row(n, oh), argmax);
   });
 }
@@ -69,7 +64,7 @@ void run_max_backward(const MaxPoolBackward& args) {
   const Pooling pooling = pooling_of(args.dx, args.dy, args.geometry);
   const auto dy = images(args.dy);
   const auto dx = images(args.dx);
-  const std::int64_t image_elements = pooling.rows.output * pooling.columns.output * pooling.channels;
+  const std::int64_t image_elements = pooling.channels * pooling.axes.rows.output * pooling.axes.columns.output;
   for_rows(args.dx, [&](std::int64_t n, std::int64_t h) {
     const auto* argmax = args.argmax.data<std::uint8_t>() + n * image_elements;
     max_pool_gradient_row(pooling, dy.image(n), argmax, h, dx.row(n, h));

@@ -50,8 +50,8 @@ struct Winner {
 
 template <class T>
 void typed_max(const Pooling& pooling, const T* x, std::int64_t oh, T* y, std::uint8_t* argmax) {
-  const PoolAxis rows = pooling.rows;
-  const PoolAxis columns = pooling.columns;
+  const PoolAxis rows = pooling.axes.rows;
+  const PoolAxis columns = pooling.axes.columns;
   const std::int64_t channels = pooling.channels;
   const Extent h_range = rows.inside(oh);
   for (std::int64_t ow = 0; ow < columns.output; ++ow) {
@@ -75,9 +75,9 @@ void typed_max(const Pooling& pooling, const T* x, std::int64_t oh, T* y, std::u
 /// Sums `term(lanes, oh, ow, offset of the channel in dy)` over the windows that cover each position of image row h.
 template <class T, class Term>
 HWY_API void for_covered(const Pooling& pooling, std::int64_t h, T* dx, const Term& term) {
-  const PoolAxis columns = pooling.columns;
+  const PoolAxis columns = pooling.axes.columns;
   const std::int64_t channels = pooling.channels;
-  const Extent oh_range = pooling.rows.covering(h);
+  const Extent oh_range = pooling.axes.rows.covering(h);
   for (std::int64_t w = 0; w < columns.size; ++w) {
     const Extent ow_range = columns.covering(w);
     for_lanes(0, channels, [&](auto lanes, std::int64_t c) {
@@ -94,8 +94,8 @@ HWY_API void for_covered(const Pooling& pooling, std::int64_t h, T* dx, const Te
 
 template <class T>
 void typed_max_gradient(const Pooling& pooling, const T* dy, const std::uint8_t* argmax, std::int64_t h, T* dx) {
-  const PoolAxis rows = pooling.rows;
-  const PoolAxis columns = pooling.columns;
+  const PoolAxis rows = pooling.axes.rows;
+  const PoolAxis columns = pooling.axes.columns;
   for_covered(pooling, h, dx, [&](auto lanes, std::int64_t w, std::int64_t oh, std::int64_t ow, std::int64_t offset) {
     const auto position = static_cast<std::int32_t>(rows.position(h, oh) * columns.window + columns.position(w, ow));
     const auto won = hn::Eq(load_positions(lanes, argmax + offset), hn::Set(kPositions, position));
@@ -105,12 +105,12 @@ void typed_max_gradient(const Pooling& pooling, const T* dy, const std::uint8_t*
 
 template <class T>
 void typed_average(const Pooling& pooling, const T* x, std::int64_t oh, T* y) {
-  const PoolAxis columns = pooling.columns;
+  const PoolAxis columns = pooling.axes.columns;
   const std::int64_t channels = pooling.channels;
-  const Extent h_range = pooling.rows.inside(oh);
+  const Extent h_range = pooling.axes.rows.inside(oh);
   for (std::int64_t ow = 0; ow < columns.output; ++ow) {
     const Extent w_range = columns.inside(ow);
-    const VFloats divisor = hn::Set(kFloats, pooling.divisor(oh, ow));
+    const VFloats divisor = hn::Set(kFloats, pooling.axes.divisor(oh, ow));
     for_lanes(0, channels, [&](auto lanes, std::int64_t c) {
       VFloats sum = hn::Zero(kFloats);
       for (std::int64_t h = h_range.begin; h < h_range.end; ++h) {
@@ -126,7 +126,7 @@ void typed_average(const Pooling& pooling, const T* x, std::int64_t oh, T* y) {
 template <class T>
 void typed_average_gradient(const Pooling& pooling, const T* dy, std::int64_t h, T* dx) {
   for_covered(pooling, h, dx, [&](auto lanes, std::int64_t /*w*/, std::int64_t oh, std::int64_t ow, std::int64_t offset) {
-    return hn::Div(load(lanes, dy + offset), hn::Set(kFloats, pooling.divisor(oh, ow)));
+    return hn::Div(load(lanes, dy + offset), hn::Set(kFloats, pooling.axes.divisor(oh, ow)));
   });
 }
 
