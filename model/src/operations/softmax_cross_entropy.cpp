@@ -42,7 +42,8 @@ class SoftmaxCrossEntropy final : public Operation {
                                             .loss = context.output(0),
                                             .weight = context.output(1),
                                             .correct = context.output(2),
-                                            .label_smoothing = options_.label_smoothing},
+                                            .label_smoothing = options_.label_smoothing,
+                                            .workspace = {}},
                  kFlops * static_cast<double>(logits.elements()));
   }
 

@@ -23,5 +23,12 @@ void add_concat_kernels(Backend& backend);
 void add_dropout_kernels(Backend& backend);
 /// Global average pooling forward and backward.
 void add_global_average_pool_kernels(Backend& backend);
+/// Pooling over windows, forward and backward.
+void add_pooling_kernels(Backend& backend);
+/// Batch normalisation forward, in inference, and backward.
+void add_batch_norm_kernels(Backend& backend);
+void add_batch_norm_backward_kernels(Backend& backend);
+/// Softmax cross-entropy forward and backward.
+void add_loss_kernels(Backend& backend);
 
 }  // namespace minim::cuda

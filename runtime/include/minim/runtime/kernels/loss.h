@@ -17,6 +17,7 @@ struct SoftmaxCrossEntropyForward {
   TensorView correct;              ///< [1], fp32: sum of weights of samples whose first largest logit is the label's; none with NaN
   double label_smoothing = 0;
   bool accumulate = false;         ///< add to loss, weight and correct instead of overwriting them
+  TensorView workspace;            ///< [bytes], uint8
 };
 
 /// dlogits = weight * (softmax - target) * loss_scale / nominal_weight, computed in FP32 and rounded once.
