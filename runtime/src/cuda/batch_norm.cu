@@ -5,6 +5,7 @@
 #include "cuda/kernels.h"
 
 namespace minim::cuda {
+namespace batch_norm_kernels {
 
 /// Mean and sum of squared deviations of each block of rows, as channel_loops.h says of the CPU's: deviations from the block's
 /// first row are summed.
@@ -153,8 +154,6 @@ __global__ void batch_norm_inference(ChannelTiles tiles, const T* x, T* y, Given
   apply_affine(tiles, place, affine, x, y, tiles.rows());
 }
 
-namespace {
-
 float* optional_pointer(const TensorView& view) { return view.present() ? device_pointer<float>(view) : nullptr; }
 
 bool packed(const BatchNormForward& args) {
@@ -204,11 +203,12 @@ std::function<void(Stream&)> make_inference(const BatchNormInference& args) {
 
 std::int64_t workspace_bytes(const BatchNormForward& args) { return ChannelPartials::size_bytes(args.x); }
 
-}  // namespace
+}  // namespace batch_norm_kernels
 
 void add_batch_norm_kernels(Backend& backend) {
-  backend.add_kernel<BatchNormForward>(cuda_kernel<BatchNormForward>(make_forward, workspace_bytes), kSet);
-  backend.add_kernel<BatchNormInference>(cuda_kernel<BatchNormInference>(make_inference), kSet);
+  backend.add_kernel<BatchNormForward>(
+      cuda_kernel<BatchNormForward>(batch_norm_kernels::make_forward, batch_norm_kernels::workspace_bytes), kSet);
+  backend.add_kernel<BatchNormInference>(cuda_kernel<BatchNormInference>(batch_norm_kernels::make_inference), kSet);
 }
 
 }  // namespace minim::cuda

@@ -4,6 +4,7 @@
 #include "minim/runtime/kernels/batch_norm.h"
 
 namespace minim::cuda {
+namespace batch_norm_backward_kernels {
 
 /// Sums of dy and of dy (x - mean) over each block of rows.
 template <class T, int kWidth>
@@ -105,8 +106,6 @@ __global__ void batch_norm_gradient(ChannelTiles tiles, const T* x, const T* dy,
   }
 }
 
-namespace {
-
 std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
   const bool packed = fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.dy.raw(), args.dx.raw(), args.mean.raw(),
                                  args.workspace.raw());
@@ -134,10 +133,12 @@ std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
 
 std::int64_t workspace_bytes(const BatchNormBackward& args) { return ChannelPartials::size_bytes(args.x); }
 
-}  // namespace
+}  // namespace batch_norm_backward_kernels
 
 void add_batch_norm_backward_kernels(Backend& backend) {
-  backend.add_kernel<BatchNormBackward>(cuda_kernel<BatchNormBackward>(make_backward, workspace_bytes), kSet);
+  backend.add_kernel<BatchNormBackward>(
+      cuda_kernel<BatchNormBackward>(batch_norm_backward_kernels::make_backward, batch_norm_backward_kernels::workspace_bytes),
+      kSet);
 }
 
 }  // namespace minim::cuda

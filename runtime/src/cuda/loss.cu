@@ -10,6 +10,7 @@
 #include "cuda/launch.h"
 
 namespace minim::cuda {
+namespace loss_kernels {
 
 /// Threads that work on a row of logits together.
 inline constexpr int kRowThreads = 128;
@@ -174,8 +175,6 @@ __global__ void softmax_gradients(SoftmaxBatch batch, const T* logits, const flo
   }
 }
 
-namespace {
-
 template <class Args>
 SoftmaxBatch batch_of(const Args& args) {
   return {.samples = args.logits.shape()[0],
@@ -229,11 +228,12 @@ std::function<void(Stream&)> make_backward(const SoftmaxCrossEntropyBackward& ar
   });
 }
 
-}  // namespace
+}  // namespace loss_kernels
 
 void add_loss_kernels(Backend& backend) {
-  backend.add_kernel<SoftmaxCrossEntropyForward>(cuda_kernel<SoftmaxCrossEntropyForward>(make_forward, workspace_bytes), kSet);
-  backend.add_kernel<SoftmaxCrossEntropyBackward>(cuda_kernel<SoftmaxCrossEntropyBackward>(make_backward), kSet);
+  backend.add_kernel<SoftmaxCrossEntropyForward>(
+      cuda_kernel<SoftmaxCrossEntropyForward>(loss_kernels::make_forward, loss_kernels::workspace_bytes), kSet);
+  backend.add_kernel<SoftmaxCrossEntropyBackward>(cuda_kernel<SoftmaxCrossEntropyBackward>(loss_kernels::make_backward), kSet);
 }
 
 }  // namespace minim::cuda

@@ -9,6 +9,7 @@
 #include "pool_axis.h"
 
 namespace minim::cuda {
+namespace pooling_kernels {
 
 /// Images [N, H, W, C] beside their pooled images.
 struct Pooling {
@@ -172,8 +173,6 @@ struct Backward {
   T* dx;
 };
 
-namespace {
-
 Pooling pooling_of(const ConstTensorView& x, const ConstTensorView& y, const PoolGeometry& geometry, bool count_padding = false) {
   return {.axes = pool_axes(x.shape(), y.shape(), geometry, count_padding), .channels = static_cast<std::int32_t>(x.shape()[3])};
 }
@@ -232,13 +231,13 @@ std::function<void(Stream&)> make_average_backward(const AveragePoolBackward& ar
   });
 }
 
-}  // namespace
+}  // namespace pooling_kernels
 
 void add_pooling_kernels(Backend& backend) {
-  backend.add_kernel<MaxPoolForward>(cuda_kernel<MaxPoolForward>(make_max_forward), kSet);
-  backend.add_kernel<MaxPoolBackward>(cuda_kernel<MaxPoolBackward>(make_max_backward), kSet);
-  backend.add_kernel<AveragePoolForward>(cuda_kernel<AveragePoolForward>(make_average_forward), kSet);
-  backend.add_kernel<AveragePoolBackward>(cuda_kernel<AveragePoolBackward>(make_average_backward), kSet);
+  backend.add_kernel<MaxPoolForward>(cuda_kernel<MaxPoolForward>(pooling_kernels::make_max_forward), kSet);
+  backend.add_kernel<MaxPoolBackward>(cuda_kernel<MaxPoolBackward>(pooling_kernels::make_max_backward), kSet);
+  backend.add_kernel<AveragePoolForward>(cuda_kernel<AveragePoolForward>(pooling_kernels::make_average_forward), kSet);
+  backend.add_kernel<AveragePoolBackward>(cuda_kernel<AveragePoolBackward>(pooling_kernels::make_average_backward), kSet);
 }
 
 }  // namespace minim::cuda
