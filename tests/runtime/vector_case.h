@@ -1,132 +1,37 @@
 #pragma once
 
-#include <gtest/gtest.h>
+#include <vector>
 
-#include <cmath>
-#include <limits>
-#include <memory>
-#include <string>
-
-#include "minim/runtime/backend.h"
-#include "minim/runtime/philox.h"
 #include "minim/runtime/simd.h"
+#include "runtime/kernel_case.h"
 
-/// What the tests of the vectorised kernels share: each test runs once for every instruction set of the machine, against the
-/// reference backend. The oracle gets FP32 outputs, so that a result is compared before the oracle's own rounding.
+/// Tests of the vectorised kernels: each runs once for every instruction set of the machine; the widest is in force again after
+/// it.
 namespace minim::vector_case {
 
-/// Unit roundoff of FP32: the relative error of one operation.
-inline constexpr double kUnit = 0x1p-24;
+using namespace kernel_case;
 
-/// From here on FP16 rounds to infinity.
-inline constexpr double kHalfOverflow = 65520;
-
-/// Half the distance between neighbours of `value` in `dtype`: the error of rounding once.
-inline double half_ulp(DType dtype, double value) {
-  const int digits = dtype == DType::fp16 ? 11 : dtype == DType::bf16 ? 8 : 24;
-  const int smallest = dtype == DType::fp16 ? -14 : -126;
-  const int exponent = value == 0 ? smallest : std::max(std::ilogb(value), smallest);
-  return std::ldexp(1.0, exponent - digits);
-}
-
-inline double value_at(const ConstTensorView& view, std::int64_t i) {
-  return dispatch_floating(view.dtype(), [&](auto t) { return double{to_float(view.data<decltype(t)>()[i])}; });
-}
-
-inline void set_value(const TensorView& view, std::int64_t i, double value) {
-  dispatch_floating(view.dtype(),
-                    [&](auto t) { view.data<decltype(t)>()[i] = round_to<decltype(t)>(static_cast<float>(value)); });
-}
-
-/// Numbers in [low, high), the same for the same seed.
-inline void fill(const TensorView& view, std::uint32_t seed, double low, double high) {
-  for (std::int64_t i = 0; i < view.elements(); ++i) {
-    const auto words = philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {seed, 0});
-    set_value(view, i, low + (high - low) * uniform(words[0]));
+inline std::vector<KernelSet> instruction_sets() {
+  std::vector<KernelSet> sets;
+  for (const auto set : simd::available_instruction_sets()) {
+    const auto make = [set] {
+      simd::limit_instruction_set(set);
+      return make_cpu_backend(1);
+    };
+    const auto leave = [] { simd::limit_instruction_set(simd::available_instruction_sets().back()); };
+    sets.push_back({.name = std::string(simd::name(set)), .set = "cpu", .make_backend = make, .leave = leave});
   }
+  return sets;
 }
 
-/// Every element of `found` is `wanted`'s, which is FP32, computed with an error of at most `error(i)` and rounded once.
-/// NaN and infinity are equal to themselves; what rounds beyond the largest FP16 is infinite.
-template <class Error>
-void expect_rounded_once(const ConstTensorView& found, const ConstTensorView& wanted, const Error& error,
-                         const std::string& what) {
-  ASSERT_EQ(found.elements(), wanted.elements()) << what;
-  for (std::int64_t i = 0; i < found.elements(); ++i) {
-    const double f = value_at(found, i);
-    double w = value_at(wanted, i);
-    if (found.dtype() == DType::fp16 && std::abs(w) - error(i) >= kHalfOverflow) w = std::copysign(INFINITY, w);
-    if (std::isnan(w) || std::isinf(w)) {
-      ASSERT_TRUE(std::isnan(w) ? std::isnan(f) : f == w) << what << ", element " << i << ": " << f << " for " << w;
-      continue;
-    }
-    // The oracle's own rounding to FP32 is the second half_ulp.
-    const double bound = error(i) + half_ulp(found.dtype(), std::abs(w) + error(i)) + half_ulp(DType::fp32, w);
-    ASSERT_LE(std::abs(f - w), bound) << what << ", element " << i << ": " << f << " for " << w;
-  }
-}
-
-/// Bit for bit, except that any NaN equals any other.
-inline void expect_same(const ConstTensorView& found, const ConstTensorView& wanted, const std::string& what) {
-  ASSERT_EQ(found.elements(), wanted.elements()) << what;
-  for (std::int64_t i = 0; i < found.elements(); ++i) {
-    const double f = value_at(found, i);
-    const double w = value_at(wanted, i);
-    const bool same = std::isnan(w) ? std::isnan(f) : f == w && std::signbit(f) == std::signbit(w);
-    ASSERT_TRUE(same) << what << ", element " << i << ": " << f << " for " << w;
-  }
-}
-
-/// A test that runs on one instruction set; the machine's widest is in force again afterwards.
-class VectorCase : public testing::TestWithParam<simd::InstructionSet> {
+class VectorCase : public KernelCase {
  protected:
-  void SetUp() override { simd::limit_instruction_set(GetParam()); }
-  void TearDown() override { simd::limit_instruction_set(simd::available_instruction_sets().back()); }
-
-  Tensor make(DType dtype, Shape shape) { return fast_->allocate_tensor(dtype, shape, MemoryKind::workspace); }
-  Tensor make_filled(DType dtype, Shape shape, std::uint32_t seed, double low = -1, double high = 1) {
-    Tensor tensor = make(dtype, shape);
-    fill(tensor, seed, low, high);
-    return tensor;
-  }
-  Tensor make_int32(std::int32_t value) {
-    Tensor tensor = make(DType::int32, {1});
-    tensor.span<std::int32_t>()[0] = value;
-    return tensor;
-  }
-
-  /// Runs the vectorised kernel with a workspace of the size it asks for, where it has one.
-  template <class Args>
-  void run_fast(Args args) {
-    ASSERT_EQ(fast_->kernel_set<Args>(), "cpu");
-    Tensor workspace = make(DType::uint8, {fast_->workspace_bytes(args)});
-    if constexpr (requires { args.workspace; }) args.workspace = workspace;
-    fast_->run(*stream_, args);
-  }
-  template <class Args>
-  void run_oracle(const Args& args) {
-    oracle_->run(*stream_, args);
-  }
   /// From here on the vectorised kernels use `threads` threads.
-  void use_threads(int threads) { stream_ = make_cpu_stream("test", threads); }
-
- private:
-  std::unique_ptr<Backend> fast_ = make_cpu_backend(1);
-  std::unique_ptr<Backend> oracle_ = make_reference_backend();
-  std::unique_ptr<Stream> stream_ = make_cpu_stream("test", 1);
+  void use_threads(int threads) { use_stream(make_cpu_stream("test", threads)); }
 };
-
-inline constexpr DType kFloatingTypes[] = {DType::fp32, DType::fp16, DType::bf16};
-/// None, one, fewer and more than a vector, whole vectors, and vectors with a rest.
-inline constexpr std::int64_t kChannelCounts[] = {0, 1, 3, 17, 64, 100};
-
-inline std::string instruction_set_name(const testing::TestParamInfo<simd::InstructionSet>& set) {
-  return std::string(simd::name(set.param));
-}
 
 }  // namespace minim::vector_case
 
 /// Registers the tests of `suite` for every instruction set that this machine runs.
-#define MINIM_FOR_EACH_INSTRUCTION_SET(suite)                                                         \
-  INSTANTIATE_TEST_SUITE_P(Sets, suite, testing::ValuesIn(minim::simd::available_instruction_sets()), \
-                           minim::vector_case::instruction_set_name)
+#define MINIM_FOR_EACH_INSTRUCTION_SET(suite) \
+  INSTANTIATE_TEST_SUITE_P(Sets, suite, testing::ValuesIn(minim::vector_case::instruction_sets()), minim::kernel_case::set_name)

@@ -1,194 +1,13 @@
-#include <algorithm>
-
-#include "minim/runtime/kernels/loss.h"
+#include "runtime/loss_suite.h"
 #include "runtime/vector_case.h"
 
-namespace minim {
+namespace minim::loss_suite {
 namespace {
 
-using vector_case::expect_rounded_once;
-using vector_case::kUnit;
-using vector_case::value_at;
-
-/// Magnitude of the logits in the random cases.
-constexpr double kLogit = 20;
-/// Largest minus smallest logit.
-constexpr double kRange = 2 * kLogit;
-
-/// FP32 additions that a term passes in a sum over classes: in a block of 32 vectors, over blocks of vectors of one lane at
-/// least, and over 16 lanes.
-double depth(std::int64_t classes) { return 32 + static_cast<double>(classes) / 32 + 4; }
-
-/// Of log(sum of exponentials) of one sample: each exponent is rounded, each exponential is off by one unit in the last place
-/// (two roundoffs), then their sum.
-double log_sum_error(std::int64_t classes) { return (kRange + 2 + depth(classes)) * kUnit; }
-
-class VectorLoss : public vector_case::VectorCase {
+class VectorLoss : public KernelLoss {
  protected:
-  struct Options {
-    DType dtype = DType::fp32;
-    std::int64_t samples = 5;
-    std::int64_t classes = 10;
-    double label_smoothing = 0;
-    bool weighted = false;
-    std::int64_t valid = 5;
-    bool accumulate = false;
-  };
-  struct Outputs {
-    Tensor log_sum_exp, loss, weight, correct;
-  };
-
-  void make_batch(const Options& o) {
-    logits_ = make_filled(o.dtype, {o.samples, o.classes}, 1, -kLogit, kLogit);
-    labels_ = make(DType::int32, {o.samples});
-    for (std::int64_t n = 0; n < o.samples; ++n) {
-      labels_.view().data<std::int32_t>()[n] = static_cast<std::int32_t>((n * 7 + 3) % o.classes);
-      if (n % 2 == 0) vector_case::set_value(logits_, n * o.classes + (n * 7 + 3) % o.classes, kLogit);  // mostly right
-    }
-    weights_ = make_filled(DType::fp32, {o.samples}, 2, 0, 2);
-    valid_ = make_int32(static_cast<std::int32_t>(o.valid));
-  }
-  Outputs make_outputs(std::int64_t samples) {
-    return {make(DType::fp32, {samples}), make_filled(DType::fp32, {1}, 4), make_filled(DType::fp32, {1}, 5),
-            make_filled(DType::fp32, {1}, 6)};
-  }
-  SoftmaxCrossEntropyForward forward(const Options& o, const Outputs& out) {
-    return {.logits = logits_,
-            .labels = labels_,
-            .sample_weights = o.weighted ? ConstTensorView(weights_) : ConstTensorView(),
-            .valid_samples = valid_,
-            .log_sum_exp = out.log_sum_exp,
-            .loss = out.loss,
-            .weight = out.weight,
-            .correct = out.correct,
-            .label_smoothing = o.label_smoothing,
-            .accumulate = o.accumulate};
-  }
-
-  void expect_forward(const Options& o, const std::string& what) {
-    make_batch(o);
-    const Outputs fast = make_outputs(o.samples), oracle = make_outputs(o.samples);
-    run_fast(forward(o, fast));
-    run_oracle(forward(o, oracle));
-    const double error = log_sum_error(o.classes);
-    expect_rounded_once(
-        fast.log_sum_exp, oracle.log_sum_exp, [=](auto) { return error; }, what + " log sum exp");
-    // Smoothing adds a sum of K offsets of at most kRange, times 1 / K. Weights are at most 2.
-    const double sample = error + o.label_smoothing * depth(o.classes) * kRange * kUnit;
-    const double samples = 2 * static_cast<double>(o.samples);
-    expect_rounded_once(
-        fast.loss, oracle.loss, [=](auto) { return samples * sample; }, what + " loss");
-    // Sums of FP32 numbers in FP64: exact, but for the final rounding.
-    expect_rounded_once(
-        fast.weight, oracle.weight, [](auto) { return 0.0; }, what + " weight");
-    expect_rounded_once(
-        fast.correct, oracle.correct, [](auto) { return 0.0; }, what + " correct");
-  }
-
-  void expect_backward(const Options& o, double loss_scale, const std::string& what) {
-    make_batch(o);
-    const Outputs given = make_outputs(o.samples);
-    run_oracle(forward(o, given));
-    const Tensor scale = make_filled(DType::fp32, {1}, 1, loss_scale, loss_scale);
-    const Tensor found = make(o.dtype, {o.samples, o.classes}), wanted = make(DType::fp32, {o.samples, o.classes});
-    SoftmaxCrossEntropyBackward args{.logits = logits_,
-                                     .labels = labels_,
-                                     .sample_weights = o.weighted ? ConstTensorView(weights_) : ConstTensorView(),
-                                     .valid_samples = valid_,
-                                     .log_sum_exp = given.log_sum_exp,
-                                     .loss_scale = scale,
-                                     .nominal_weight = 48,
-                                     .label_smoothing = o.label_smoothing,
-                                     .dlogits = found};
-    run_fast(args);
-    args.dlogits = wanted;
-    run_oracle(args);
-    // A softmax of at most 1: its exponent is rounded, at most kRange + log K wide, the exponential two roundoffs; then target,
-    // difference and factor. Weights are at most 2.
-    const double factor = 2 * loss_scale / 48;
-    const double error = factor * (kRange + std::log(static_cast<double>(o.classes)) + 2 + 4) * kUnit;
-    const std::int64_t valid_elements = o.valid * o.classes;
-    expect_rounded_once(
-        found, wanted, [=](std::int64_t i) { return i < valid_elements ? error : 0; }, what);
-    for (std::int64_t i = valid_elements; i < found.elements(); ++i) ASSERT_EQ(value_at(found, i), 0) << what << ", padding";
-  }
-
-  /// Calls `check(options, description)` for all types and many shapes and options.
-  template <class Check>
-  void for_cases(const Check& check) {
-    for (const DType dtype : vector_case::kFloatingTypes) {
-      for (const std::int64_t classes : {1, 3, 17, 64, 100, 5001}) {
-        for (const double smoothing : {0.0, 0.1}) {
-          const Options o{.dtype = dtype, .classes = classes, .label_smoothing = smoothing, .weighted = classes % 2 == 0};
-          check(o,
-                std::string(name(dtype)) + " of " + std::to_string(classes) + " classes, smoothing " + std::to_string(smoothing));
-        }
-      }
-      check(Options{.dtype = dtype, .samples = 0, .valid = 0}, "no sample");
-      check(Options{.dtype = dtype, .samples = 200, .weighted = true, .valid = 131, .accumulate = true}, "padded");
-    }
-  }
-
-  Tensor logits_, labels_, weights_, valid_;
+  void use_threads(int threads) { use_stream(make_cpu_stream("test", threads)); }
 };
-
-TEST_P(VectorLoss, ForwardIsWithinItsBound) {
-  for_cases([&](const Options& o, const std::string& what) { expect_forward(o, what); });
-}
-
-TEST_P(VectorLoss, BackwardIsWithinItsBound) {
-  for_cases([&](const Options& o, const std::string& what) { expect_backward(o, 1024, what); });
-}
-
-TEST_P(VectorLoss, BackwardOverflowsToInfinity) {
-  const Options o{.dtype = DType::fp16};
-  expect_backward(o, 0x1p24, "overflow");
-}
-
-TEST_P(VectorLoss, TheFirstOfEqualLogitsIsThePrediction) {
-  const Options o{.samples = 2, .classes = 40, .valid = 2};
-  make_batch(o);
-  vector_case::fill(logits_, 1, 2, 2);
-  labels_.view().data<std::int32_t>()[0] = 0;
-  labels_.view().data<std::int32_t>()[1] = 39;
-  const Outputs out = make_outputs(2);
-  run_fast(forward(o, out));
-  EXPECT_EQ(value_at(out.correct, 0), 1);
-}
-
-TEST_P(VectorLoss, AMaskedClassHasNoProbability) {
-  const Options o{.dtype = DType::fp16, .samples = 1, .classes = 33, .valid = 1};
-  make_batch(o);
-  for (const std::int64_t k : {0, 20, 32}) vector_case::set_value(logits_, k, -INFINITY);
-  const Outputs fast = make_outputs(1), oracle = make_outputs(1);
-  run_fast(forward(o, fast));
-  run_oracle(forward(o, oracle));
-  expect_rounded_once(
-      fast.loss, oracle.loss, [](auto) { return log_sum_error(33); }, "loss");
-}
-
-TEST_P(VectorLoss, NonFiniteLogitsShowInLossAndGradient) {
-  for (const double bad : {double{NAN}, double{INFINITY}}) {
-    for (const std::int64_t place : {0, 18, 39}) {
-      const Options o{.dtype = DType::fp16, .samples = 2, .classes = 40, .valid = 2};
-      make_batch(o);
-      vector_case::set_value(logits_, place, bad);
-      const Outputs out = make_outputs(2);
-      run_fast(forward(o, out));
-      EXPECT_FALSE(std::isfinite(value_at(out.loss, 0)));
-      EXPECT_LE(value_at(out.correct, 0), 1);
-      const Tensor one = make_filled(DType::fp32, {1}, 1, 1, 1), dlogits = make(DType::fp16, {2, 40});
-      run_fast(SoftmaxCrossEntropyBackward{.logits = logits_,
-                                           .labels = labels_,
-                                           .sample_weights = {},
-                                           .valid_samples = {},
-                                           .log_sum_exp = out.log_sum_exp,
-                                           .loss_scale = one,
-                                           .dlogits = dlogits});
-      EXPECT_TRUE(std::isnan(value_at(dlogits, place)));
-    }
-  }
-}
 
 TEST_P(VectorLoss, ALabelThatIsNoClassIsADataError) {
   for (const std::int32_t label : {-1, 10}) {
@@ -209,7 +28,8 @@ TEST_P(VectorLoss, HasTheSameBitsForAnyNumberOfThreads) {
   EXPECT_EQ(value_at(three.loss, 0), value_at(one.loss, 0));
 }
 
+MINIM_FOR_EACH_INSTRUCTION_SET(KernelLoss);
 MINIM_FOR_EACH_INSTRUCTION_SET(VectorLoss);
 
 }  // namespace
-}  // namespace minim
+}  // namespace minim::loss_suite

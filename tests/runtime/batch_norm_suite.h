@@ -1,0 +1,337 @@
+#pragma once
+
+#include <algorithm>
+
+#include "minim/runtime/kernels/batch_norm.h"
+#include "runtime/kernel_case.h"
+
+/// What every set of kernels for batch normalisation does.
+namespace minim::batch_norm_suite {
+
+using kernel_case::expect_rounded_once;
+using kernel_case::kUnit;
+using kernel_case::value_at;
+
+/// FP32 additions that a value passes within a block of rows. CPU, 256 rows: 4 in its group of 8 rows, 1 for the group, 32 for
+/// the block's groups, 3 in forming the block's result. GPU: 8 in a thread (more only from 131072 rows on), 8 at most over
+/// threads, 3 in forming the result. Blocks are added in FP64.
+inline constexpr double kBlockDepth = 40;
+
+/// What the error bounds of one channel need to know.
+struct ChannelFacts {
+  double mean = 0;
+  double variance = 0;
+  double range = 0;    ///< largest minus smallest: bounds every deviation
+  double largest = 0;  ///< magnitude
+
+  /// Sums of deviations, and two roundings of a mean.
+  double mean_error() const { return kBlockDepth * kUnit * range + 2 * kUnit * largest; }
+  /// Sum of squares and its correction by the block's mean: 3 times the depth at a range^2 each, rounded up to 130; deviations of
+  /// the blocks' means count twice what a mean is off.
+  double variance_error() const { return 130 * kUnit * range * range + 2 * range * mean_error(); }
+  /// Relative.
+  double rstd_error(double epsilon) const { return variance_error() / (2 * (variance + epsilon)) + 2 * kUnit; }
+};
+
+inline ChannelFacts facts_of(const ConstTensorView& x, std::int64_t c, std::int64_t rows) {
+  const std::int64_t channels = x.shape()[-1];
+  const auto at = [&](std::int64_t row) { return value_at(x, row * channels + c); };
+  ChannelFacts facts;
+  double low = at(0), high = at(0);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    facts.mean += at(row) / static_cast<double>(rows);
+    low = std::min(low, at(row));
+    high = std::max(high, at(row));
+  }
+  for (std::int64_t row = 0; row < rows; ++row) facts.variance += std::pow(at(row) - facts.mean, 2) / static_cast<double>(rows);
+  facts.range = high - low;
+  facts.largest = std::max(std::abs(low), std::abs(high));
+  return facts;
+}
+
+inline std::string describe(DType dtype, const Shape& shape) { return std::string(name(dtype)) + " " + shape.to_string(); }
+
+class KernelBatchNorm : public kernel_case::KernelCase {
+ protected:
+  struct Forward {
+    Tensor y, mean, rstd, running_mean, running_variance;
+  };
+
+  Forward make_forward(DType dtype, const Shape& shape) {
+    const Shape channels{shape[-1]};
+    return {make(dtype, shape), make(DType::fp32, channels), make(DType::fp32, channels), make_filled(DType::fp32, channels, 5),
+            make_filled(DType::fp32, channels, 6, 0.5, 2)};
+  }
+  BatchNormForward arguments(const Tensor& x, const Forward& out, const ConstTensorView& valid_samples) {
+    const Shape channels{x.shape()[-1]};
+    gamma_ = make_filled(DType::fp32, channels, 2, -2, 2);
+    beta_ = make_filled(DType::fp32, channels, 3, -1, 1);
+    return {.x = x,
+            .gamma = gamma_,
+            .beta = beta_,
+            .y = out.y,
+            .mean = out.mean,
+            .rstd = out.rstd,
+            .running_mean = out.running_mean,
+            .running_variance = out.running_variance,
+            .valid_samples = valid_samples,
+            .workspace = {}};
+  }
+
+  /// Compares a forward pass over `x`, of which `valid` samples count, with the oracle's.
+  void expect_forward(const Tensor& x, std::int64_t valid, const ConstTensorView& valid_samples) {
+    const std::string what = describe(x.dtype(), x.shape());
+    const std::int64_t channels = x.shape()[-1];
+    const Forward fast = make_forward(x.dtype(), x.shape());
+    const Forward oracle = make_forward(DType::fp32, x.shape());
+    const BatchNormForward args = arguments(x, fast, valid_samples);
+    run_fast(args);
+    run_oracle(arguments(x, oracle, valid_samples));
+    if (channels == 0 || valid == 0) return;
+
+    const std::int64_t rows = x.elements() / channels / x.shape()[0] * valid;
+    std::vector<ChannelFacts> facts;
+    for (std::int64_t c = 0; c < channels; ++c) facts.push_back(facts_of(x, c, rows));
+    const auto of = [&](std::int64_t i) -> const ChannelFacts& { return facts[static_cast<std::size_t>(i % channels)]; };
+    expect_rounded_once(
+        fast.mean, oracle.mean, [&](auto c) { return of(c).mean_error(); }, what + " mean");
+    expect_rounded_once(
+        fast.rstd, oracle.rstd, [&](auto c) { return value_at(oracle.rstd, c) * of(c).rstd_error(args.epsilon); },
+        what + " rstd");
+    expect_rounded_once(
+        fast.running_mean, oracle.running_mean, [&](auto c) { return args.momentum * of(c).mean_error(); },
+        what + " running mean");
+    const double unbiased = static_cast<double>(rows) / static_cast<double>(std::max<std::int64_t>(rows - 1, 1));
+    expect_rounded_once(
+        fast.running_variance, oracle.running_variance, [&](auto c) { return args.momentum * unbiased * of(c).variance_error(); },
+        what + " running variance");
+    const auto y_error = [&](std::int64_t i) {
+      const ChannelFacts& f = of(i);
+      const double scale = std::abs(value_at(gamma_, i % channels)) * value_at(oracle.rstd, i % channels);
+      // The mean, the subtraction, gamma rstd with its rounding, the fused multiply-add (unfused on the portable set).
+      return scale * (f.mean_error() + f.range * (3 * kUnit + f.rstd_error(args.epsilon))) +
+             kUnit * std::abs(value_at(oracle.y, i));
+    };
+    expect_rounded_once(fast.y, oracle.y, y_error, what + " y");
+  }
+
+  Tensor gamma_, beta_;
+};
+
+TEST_P(KernelBatchNorm, ForwardIsWithinItsBoundForEveryTypeAndChannelCount) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t channels : kernel_case::kChannelCounts) {
+      expect_forward(make_filled(dtype, {5, 7, 11, channels}, 1), 5, {});  // 385 rows: two blocks, the second not whole groups
+    }
+  }
+}
+
+TEST_P(KernelBatchNorm, ForwardIsWithinItsBoundOverManyBlocksOfRows) {
+  expect_forward(make_filled(DType::fp16, {2, 35, 31, 130}, 1), 2, {});
+}
+
+TEST_P(KernelBatchNorm, ForwardOfOneRowAndOfNoSampleWorks) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    expect_forward(make_filled(dtype, {1, 1, 1, 17}, 1), 1, {});
+    expect_forward(make(dtype, {0, 4, 4, 17}), 0, {});
+  }
+}
+
+TEST_P(KernelBatchNorm, VarianceSurvivesAMeanFarFromZero) {
+  // E[x^2] - E[x]^2 in FP32 would be off by 2^-24 * 10^8 = 6 here, where the variance is 1/3.
+  expect_forward(make_filled(DType::fp32, {3, 8, 8, 20}, 1, 9999, 10001), 3, {});
+}
+
+TEST_P(KernelBatchNorm, VarianceSurvivesAnOutlierInTheFirstRow) {
+  const Tensor x = make_filled(DType::fp32, {4, 8, 8, 20}, 1);
+  for (std::int64_t c = 0; c < 20; ++c) x.view().data<float>()[c] = 1000;
+  expect_forward(x, 4, {});
+}
+
+TEST_P(KernelBatchNorm, EqualValuesHaveNoVariance) {
+  const Tensor x = make_filled(DType::fp16, {2, 8, 8, 33}, 1, 0.3, 0.3);
+  const Forward fast = make_forward(DType::fp16, x.shape());
+  run_fast(arguments(x, fast, {}));
+  for (std::int64_t c = 0; c < 33; ++c) {
+    EXPECT_EQ(fast.mean.view().data<float>()[c], to_float(to_half(0.3F)));
+    EXPECT_EQ(fast.rstd.view().data<float>()[c], static_cast<float>(1 / std::sqrt(1e-5)));
+  }
+}
+
+TEST_P(KernelBatchNorm, ForwardIgnoresAndClearsPaddingSamples) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    const Tensor x = make_filled(dtype, {4, 3, 3, 17}, 1);
+    const std::int64_t per_sample = 3 * 3 * 17;
+    for (std::int64_t i = 3 * per_sample; i < 4 * per_sample; ++i) kernel_case::set_value(x, i, NAN);
+    const Tensor three = make_int32(3);
+    expect_forward(x, 3, three);
+
+    const Forward fast = make_forward(dtype, x.shape());
+    run_fast(arguments(x, fast, three));
+    for (std::int64_t i = 3 * per_sample; i < 4 * per_sample; ++i) ASSERT_EQ(value_at(fast.y, i), 0);
+  }
+}
+
+TEST_P(KernelBatchNorm, WithoutValidSamplesOnlyClearsTheOutput) {
+  const Tensor x = make_filled(DType::fp16, {2, 2, 2, 5}, 1);
+  const Forward fast = make_forward(DType::fp16, x.shape());
+  kernel_case::fill(fast.mean, 8, 1, 2);
+  const Forward before = make_forward(DType::fp16, x.shape());
+  kernel_case::fill(before.mean, 8, 1, 2);
+  run_fast(arguments(x, fast, make_int32(0)));
+  for (std::int64_t i = 0; i < x.elements(); ++i) EXPECT_EQ(value_at(fast.y, i), 0);
+  kernel_case::expect_same(fast.mean, before.mean, "mean");
+  kernel_case::expect_same(fast.running_mean, before.running_mean, "running mean");
+  kernel_case::expect_same(fast.running_variance, before.running_variance, "running variance");
+}
+
+TEST_P(KernelBatchNorm, ANonFiniteInputSpoilsItsChannelAlone) {
+  for (const double bad : {double{NAN}, double{INFINITY}}) {
+    const Tensor x = make_filled(DType::fp16, {2, 5, 5, 18}, 1);
+    kernel_case::set_value(x, 20 * 18 + 17, bad);
+    const Forward fast = make_forward(DType::fp16, x.shape());
+    run_fast(arguments(x, fast, {}));
+    for (std::int64_t i = 0; i < x.elements(); ++i) ASSERT_EQ(std::isfinite(value_at(fast.y, i)), i % 18 != 17) << i;
+    EXPECT_FALSE(std::isfinite(fast.running_variance.view().data<float>()[17]));
+  }
+}
+
+TEST_P(KernelBatchNorm, InferenceIsWithinItsBoundForEveryTypeAndChannelCount) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t channels : {0, 1, 3, 17, 64, 100, 513}) {
+      const Shape shape{3, 4, 5, channels};
+      const Tensor x = make_filled(dtype, shape, 1);
+      const Tensor gamma = make_filled(DType::fp32, {channels}, 2, -2, 2);
+      const Tensor beta = make_filled(DType::fp32, {channels}, 3);
+      const Tensor mean = make_filled(DType::fp32, {channels}, 4);
+      const Tensor variance = make_filled(DType::fp32, {channels}, 5, 0.5, 2);
+      const Tensor found = make(dtype, shape);
+      const Tensor wanted = make(DType::fp32, shape);
+      BatchNormInference args{.x = x, .gamma = gamma, .beta = beta, .mean = mean, .variance = variance, .y = found};
+      run_fast(args);
+      args.y = wanted;
+      run_oracle(args);
+      // |gamma (x - mean) / sqrt(variance)| <= 2 * 2 / 0.7 < 6: subtraction, factor, product; then the sum.
+      const auto error = [&](std::int64_t i) { return 3 * kUnit * 6 + kUnit * std::abs(value_at(wanted, i)); };
+      expect_rounded_once(found, wanted, error, describe(dtype, shape));
+    }
+  }
+}
+
+/// Sums over the rows of one channel of the magnitudes that the backward sums add.
+struct GradientSums {
+  double dy = 0;
+  double products = 0;
+};
+
+class KernelBatchNormBackward : public kernel_case::KernelCase {
+ protected:
+  /// Compares a backward pass with the oracle's; `accumulate` starts from given parameter gradients.
+  void expect_backward(DType dtype, const Shape& shape, std::int64_t valid, bool accumulate) {
+    const Shape channels{shape[-1]};
+    const Tensor x = make_filled(dtype, shape, 1);
+    const Tensor dy = make_filled(dtype, shape, 2);
+    const Tensor gamma = make_filled(DType::fp32, channels, 3, -2, 2);
+    const Tensor mean = make_filled(DType::fp32, channels, 4, -0.1, 0.1);
+    const Tensor rstd = make_filled(DType::fp32, channels, 5, 1, 2);
+    const Tensor valid_samples = make_int32(static_cast<std::int32_t>(valid));
+    const auto arguments = [&](const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta) {
+      return BatchNormBackward{.x = x,
+                               .dy = dy,
+                               .gamma = gamma,
+                               .mean = mean,
+                               .rstd = rstd,
+                               .dx = dx,
+                               .dgamma = dgamma,
+                               .dbeta = dbeta,
+                               .valid_samples = valid_samples,
+                               .accumulate = accumulate,
+                               .workspace = {}};
+    };
+    const Tensor dx = make(dtype, shape), dgamma = make_filled(DType::fp32, channels, 6),
+                 dbeta = make_filled(DType::fp32, channels, 7);
+    const Tensor dx_wanted = make(DType::fp32, shape), dgamma_wanted = make_filled(DType::fp32, channels, 6),
+                 dbeta_wanted = make_filled(DType::fp32, channels, 7);
+    run_fast(arguments(dx, dgamma, dbeta));
+    run_oracle(arguments(dx_wanted, dgamma_wanted, dbeta_wanted));
+    if (shape.elements() == 0) return;
+
+    const std::int64_t rows = shape.elements() / shape[-1] / shape[0] * valid;
+    const auto deviation = [&](std::int64_t i) { return value_at(x, i) - value_at(mean, i % shape[-1]); };
+    std::vector<GradientSums> sums(static_cast<std::size_t>(shape[-1]));
+    for (std::int64_t i = 0; i < rows * shape[-1]; ++i) {
+      GradientSums& sum = sums[static_cast<std::size_t>(i % shape[-1])];
+      sum.dy += std::abs(value_at(dy, i));
+      sum.products += std::abs(value_at(dy, i) * deviation(i));
+    }
+    // Additions of a block; the product adds its deviation's rounding and its own; the total is rounded to FP32.
+    const auto dy_error = [&](std::int64_t c) { return (kBlockDepth + 1) * kUnit * sums[static_cast<std::size_t>(c)].dy; };
+    const auto product_error = [&](std::int64_t c) {
+      return (kBlockDepth + 3) * kUnit * sums[static_cast<std::size_t>(c)].products;
+    };
+    const std::string what = describe(dtype, shape) + (accumulate ? " accumulated" : "");
+    expect_rounded_once(dbeta, dbeta_wanted, dy_error, what + " dbeta");
+    expect_rounded_once(
+        dgamma, dgamma_wanted, [&](auto c) { return product_error(c) * value_at(rstd, c); }, what + " dgamma");
+    const auto dx_error = [&](std::int64_t i) {
+      if (i >= rows * shape[-1]) return 0.0;
+      const std::int64_t c = i % shape[-1];
+      const double r = value_at(rstd, c);
+      const double a = std::abs(value_at(gamma, c)) * r;
+      const double n = static_cast<double>(rows);
+      const double through_sums = a * (dy_error(c) / n + std::abs(deviation(i)) * r * r * product_error(c) / n);
+      // Each of the three terms is rounded in its coefficient, its factor, its product and two sums.
+      const double terms = a * (std::abs(value_at(dy, i)) + sums[static_cast<std::size_t>(c)].dy / n +
+                                std::abs(deviation(i)) * r * r * sums[static_cast<std::size_t>(c)].products / n);
+      return through_sums + 5 * kUnit * terms;
+    };
+    expect_rounded_once(dx, dx_wanted, dx_error, what + " dx");
+  }
+};
+
+TEST_P(KernelBatchNormBackward, IsWithinItsBoundForEveryTypeAndChannelCount) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t channels : kernel_case::kChannelCounts) expect_backward(dtype, {5, 7, 11, channels}, 5, false);
+    expect_backward(dtype, {0, 7, 11, 5}, 0, false);
+  }
+}
+
+TEST_P(KernelBatchNormBackward, IsWithinItsBoundOverManyBlocksOfRows) {
+  expect_backward(DType::fp16, {2, 35, 31, 130}, 2, false);
+}
+
+TEST_P(KernelBatchNormBackward, AddsToParameterGradients) {
+  for (const DType dtype : kernel_case::kFloatingTypes) expect_backward(dtype, {3, 5, 5, 17}, 3, true);
+}
+
+TEST_P(KernelBatchNormBackward, IgnoresAndClearsPaddingSamples) {
+  for (const std::int64_t valid : {2, 0}) {
+    expect_backward(DType::fp16, {3, 5, 5, 17}, valid, false);
+    expect_backward(DType::fp16, {3, 5, 5, 17}, valid, true);
+  }
+}
+
+TEST_P(KernelBatchNormBackward, MayOverwriteDy) {
+  const Shape shape{3, 5, 5, 35};
+  const Tensor x = make_filled(DType::fp16, shape, 1);
+  const Tensor dy = make_filled(DType::fp16, shape, 2);
+  const Tensor ones = make_filled(DType::fp32, {35}, 3, 1, 1);
+  const Tensor zeros = make_filled(DType::fp32, {35}, 3, 0, 0);
+  const Tensor dx = make(DType::fp16, shape), dgamma = make(DType::fp32, {35}), dbeta = make(DType::fp32, {35});
+  BatchNormBackward args{.x = x,
+                         .dy = dy,
+                         .gamma = ones,
+                         .mean = zeros,
+                         .rstd = ones,
+                         .dx = dx,
+                         .dgamma = dgamma,
+                         .dbeta = dbeta,
+                         .valid_samples = {},
+                         .workspace = {}};
+  run_fast(args);
+  args.dx = dy;
+  run_fast(args);
+  kernel_case::expect_same(dy, dx, "dx in the place of dy");
+}
+
+}  // namespace minim::batch_norm_suite
