@@ -19,20 +19,6 @@ using testing::UpdateSlice;
 
 constexpr double kUnit = 0x1p-24;  // largest relative error of rounding to FP32
 
-const SliceCase kCases[] = {
-    {SgdRule{.momentum = 0}, DType::fp16, DType::fp16, true},
-    {SgdRule{.momentum = 0}, DType::fp32, DType::fp32, false},
-    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, true},
-    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, false},
-    {SgdRule{.momentum = 0.9}, DType::bf16, DType::bf16, true},
-    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp32, true},
-    {AdamRule{}, DType::fp16, DType::fp16, true},
-    {AdamRule{}, DType::fp16, DType::fp16, false},
-    {AdamRule{}, DType::fp32, DType::fp32, false},
-    {AdamRule{}, DType::bf16, DType::fp32, true},
-    {AdamRule{.beta1 = 0.5, .epsilon = 1e-3}, DType::bf16, DType::bf16, true},
-};
-
 /// An element of a slice before or after an update, in FP64, with how far FP32 arithmetic may be away from it.
 struct Element {
   double w = 0, m1 = 0, m2 = 0;
@@ -78,33 +64,39 @@ Element oracle(const UpdateRule& rule, const StepState& state, const UpdateSegme
   return x;
 }
 
-TEST(ApplyUpdate, AgreesWithTheRulesInFp64) {
+/// Three updates of a slice, of which the first is number `applied` + 1, each held against the oracle.
+void expect_the_rule(const SliceCase& what, std::int64_t applied) {
   constexpr std::int64_t kElements = 1000;
-  for (const SliceCase& what : kCases) {
-    const auto segments = two_segments(kElements);
-    const UpdateSlice slice(what, kElements, segments);
-    slice.fill(1);
-    for (int step = 0; step < 3; ++step) {
-      slice.state().applied += 1;
-      std::vector<Element> before(kElements);
-      for (std::int64_t i = 0; i < kElements; ++i) {
-        before[static_cast<std::size_t>(i)] = {.w = UpdateSlice::get(what.master ? slice.master : slice.weight, i),
-                                               .m1 = UpdateSlice::get(slice.moment1, i),
-                                               .m2 = UpdateSlice::get(slice.moment2, i)};
-      }
-      slice.apply();
-      for (const UpdateSegment& segment : segments) {
-        for (std::int64_t i = segment.begin; i < segment.end; ++i) {
-          const Element wanted =
-              oracle(what.rule, slice.state(), segment, UpdateSlice::get(slice.gradient, i), before[static_cast<std::size_t>(i)]);
-          if (what.master || what.weight_dtype == DType::fp32) {
-            ASSERT_NEAR(UpdateSlice::get(what.master ? slice.master : slice.weight, i), wanted.w, wanted.w_bound) << i;
-          }
-          ASSERT_NEAR(UpdateSlice::get(slice.moment1, i), wanted.m1, wanted.m1_bound) << i;
-          ASSERT_NEAR(UpdateSlice::get(slice.moment2, i), wanted.m2, wanted.m2_bound) << i;
+  const auto segments = two_segments(kElements);
+  const UpdateSlice slice(what, kElements, segments);
+  slice.fill(1);
+  slice.state().applied = applied;
+  for (int step = 0; step < 3; ++step) {
+    slice.state().applied += 1;
+    std::vector<Element> before(kElements);
+    for (std::int64_t i = 0; i < kElements; ++i) {
+      before[static_cast<std::size_t>(i)] = {.w = UpdateSlice::get(what.master ? slice.master : slice.weight, i),
+                                             .m1 = UpdateSlice::get(slice.moment1, i),
+                                             .m2 = UpdateSlice::get(slice.moment2, i)};
+    }
+    slice.apply();
+    for (const UpdateSegment& segment : segments) {
+      for (std::int64_t i = segment.begin; i < segment.end; ++i) {
+        const Element wanted =
+            oracle(what.rule, slice.state(), segment, UpdateSlice::get(slice.gradient, i), before[static_cast<std::size_t>(i)]);
+        if (what.master || what.weight_dtype == DType::fp32) {
+          ASSERT_NEAR(UpdateSlice::get(what.master ? slice.master : slice.weight, i), wanted.w, wanted.w_bound) << i;
         }
+        ASSERT_NEAR(UpdateSlice::get(slice.moment1, i), wanted.m1, wanted.m1_bound) << i;
+        ASSERT_NEAR(UpdateSlice::get(slice.moment2, i), wanted.m2, wanted.m2_bound) << i;
       }
     }
+  }
+}
+
+TEST(ApplyUpdate, AgreesWithTheRulesInFp64) {
+  for (const SliceCase& what : testing::kSliceCases) {
+    for (const std::int64_t applied : {0, 3, 997, 1234567}) expect_the_rule(what, applied);
   }
 }
 
@@ -140,7 +132,7 @@ TEST(ApplyUpdate, LosesSmallUpdatesOnlyWithoutMasterWeights) {
 
 TEST(ApplyUpdate, IsBitForBitTheSameOnEveryInstructionSetAndInTheReference) {
   const auto sets = simd::available_instruction_sets();
-  for (const SliceCase& what : kCases) {
+  for (const SliceCase& what : testing::kSliceCases) {
     for (const std::int64_t elements : {0, 1, 15, 16, 63, 64, 65, 127, 128, 1000}) {
       const auto segments = two_segments(elements);
       const UpdateSlice reference(what, elements, segments, "reference");

@@ -8,6 +8,7 @@
 
 #include "minim/optimizer/step_state.h"
 #include "minim/optimizer/update_rule.h"
+#include "runtime/mirror.h"
 
 namespace minim::testing {
 
@@ -19,17 +20,33 @@ struct SliceCase {
   bool master = true;
 };
 
-/// The arrays of a slice on the heap, and the kernels on them.
+/// All rules, with every type of weights and gradients that they are used with.
+inline const SliceCase kSliceCases[] = {
+    {SgdRule{.momentum = 0}, DType::fp16, DType::fp16, true},
+    {SgdRule{.momentum = 0}, DType::fp32, DType::fp32, false},
+    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, true},
+    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp16, false},
+    {SgdRule{.momentum = 0.9}, DType::bf16, DType::bf16, true},
+    {SgdRule{.momentum = 0.9}, DType::fp16, DType::fp32, true},
+    {AdamRule{}, DType::fp16, DType::fp16, true},
+    {AdamRule{}, DType::fp16, DType::fp16, false},
+    {AdamRule{}, DType::fp32, DType::fp32, false},
+    {AdamRule{}, DType::bf16, DType::fp32, true},
+    {AdamRule{.beta1 = 0.5, .epsilon = 1e-3}, DType::bf16, DType::bf16, true},
+};
+
+/// The arrays of a slice in the host's memory, and a backend's kernels on them.
 class UpdateSlice {
  public:
   UpdateSlice(const SliceCase& what, std::int64_t elements, std::vector<UpdateSegment> segments, std::string_view set = "cpu")
-      : what_(what),
-        backend_(set == "cpu" ? make_cpu_backend(1) : make_reference_backend()),
-        stream_(backend_->make_stream("test")) {
+      : UpdateSlice(what, elements, std::move(segments), set == "cpu" ? make_cpu_backend(1) : make_reference_backend()) {}
+
+  UpdateSlice(const SliceCase& what, std::int64_t elements, const std::vector<UpdateSegment>& segments,
+              std::shared_ptr<Backend> backend)
+      : backend_(std::move(backend)), stream_(backend_->make_stream("test")) {
     add_update_kernels(*backend_);
-    const auto tensor = [&](DType dtype, std::int64_t n) {
-      return backend_->allocate_tensor(dtype, Shape{n}, MemoryKind::state);
-    };
+    const auto host = make_reference_backend();
+    const auto tensor = [&](DType dtype, std::int64_t n) { return host->allocate_tensor(dtype, Shape{n}, MemoryKind::state); };
     gradient = tensor(what.gradient_dtype, elements);
     weight = tensor(what.weight_dtype, elements);
     master = tensor(DType::fp32, elements);
@@ -46,18 +63,17 @@ class UpdateSlice {
     for (float& unscale : state().unscale) unscale = 0x1p-10F;
     record() = AgreementRecord{};
     const auto optional = [](bool present, const Tensor& t) { return present ? t.view() : TensorView(); };
-    update_ = backend_->prepare(ApplyUpdate{.rule = what.rule,
-                                            .segments = segments,
-                                            .gradient = gradient,
-                                            .wire_exponent = 2,
-                                            .master = optional(what.master, master),
-                                            .moment1 = optional(moments(what.rule) > 0, moment1),
-                                            .moment2 = optional(moments(what.rule) > 1, moment2),
-                                            .weight = weight,
-                                            .state = state_,
-                                            .overflow = overflow_});
-    check_ = backend_->prepare(
-        CheckGradients{.segments = segments, .gradient = gradient, .wire_exponent = 2, .state = state_, .record = record_});
+    update_ = {.rule = what.rule,
+               .segments = segments,
+               .gradient = gradient,
+               .wire_exponent = 2,
+               .master = optional(what.master, master),
+               .moment1 = optional(moments(what.rule) > 0, moment1),
+               .moment2 = optional(moments(what.rule) > 1, moment2),
+               .weight = weight,
+               .state = state_,
+               .overflow = overflow_};
+    check_ = {.segments = segments, .gradient = gradient, .wire_exponent = 2, .state = state_, .record = record_};
   }
 
   StepState& state() const { return *static_cast<StepState*>(state_.view().raw()); }
@@ -79,8 +95,8 @@ class UpdateSlice {
       set(moment2, i, std::abs(next()) * 0.01F);
     }
   }
-  void apply() const { launch(*update_); }
-  void check() const { launch(*check_); }
+  void apply() const { run_mirrored(*backend_, *stream_, update_); }
+  void check() const { run_mirrored(*backend_, *stream_, check_); }
 
   static float get(const Tensor& tensor, std::int64_t i) {
     return dispatch_floating(tensor.dtype(),
@@ -103,16 +119,11 @@ class UpdateSlice {
   Tensor gradient, weight, master, moment1, moment2;
 
  private:
-  void launch(const KernelCall& call) const {
-    call.launch(*stream_);
-    stream_->synchronize();
-  }
-
-  SliceCase what_;
-  std::unique_ptr<Backend> backend_;
+  std::shared_ptr<Backend> backend_;
+  std::unique_ptr<Stream> stream_;
   Tensor state_, record_, overflow_;
-  std::unique_ptr<KernelCall> update_, check_;
-  std::unique_ptr<Stream> stream_;  // last: emptied before the calls go
+  ApplyUpdate update_;
+  CheckGradients check_;
 };
 
 /// Two parameters with padding between them, the first with decay and a group of its own.
