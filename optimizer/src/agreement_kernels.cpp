@@ -1,5 +1,7 @@
 #include "agreement_kernels.h"
 
+#include "cuda_kernels.h"
+
 namespace minim {
 
 namespace {
@@ -35,6 +37,7 @@ FoldSources sources_of(const FoldAgreement& args) {
 }  // namespace agreement
 
 void add_agreement_kernels(Backend& backend) {
+  if (add_cuda_kernels(backend)) return;
   if (!backend.has_kernel<FillRecord>()) backend.add_kernel(host_kernel<FillRecord>(fill_record), backend.name());
   if (!backend.has_kernel<FoldAgreement>()) backend.add_kernel(host_kernel<FoldAgreement>(fold), backend.name());
 }

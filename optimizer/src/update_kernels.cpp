@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "cuda_kernels.h"
 #include "minim/optimizer/step_state.h"
 #include "sum_tree.h"
 #include "update_blocks.h"
@@ -119,6 +120,7 @@ Kernel<Args> block_kernel(BlockFunctions functions) {
 }  // namespace
 
 void add_update_kernels(Backend& backend) {
+  if (add_cuda_kernels(backend)) return;
   const bool reference = backend.name() == "reference";
   const BlockFunctions functions = reference ? reference_blocks() : vector_blocks();
   if (!backend.has_kernel<ApplyUpdate>()) backend.add_kernel(block_kernel<Update, ApplyUpdate>(functions), backend.name());

@@ -84,6 +84,7 @@ struct KernelSet {
   std::string set;                                         ///< what `Backend::kernel_set` says
   std::function<std::unique_ptr<Backend>()> make_backend;  ///< whatever else is needed for these kernels is in force afterwards
   std::function<void()> leave = [] {};                     ///< undoes that
+  std::int64_t offset = 0;                                 ///< of tensors behind aligned addresses, in elements, on a device
 };
 
 inline std::string set_name(const testing::TestParamInfo<KernelSet>& info) { return info.param.name; }
@@ -109,7 +110,7 @@ class KernelCase : public testing::TestWithParam<KernelSet> {
   template <class Args>
   void run_fast(const Args& args) {
     ASSERT_EQ(fast_->kernel_set<Args>(), GetParam().set);
-    run_mirrored(*fast_, *stream_, args);
+    run_mirrored(*fast_, *stream_, args, GetParam().offset);
   }
   template <class Args>
   void run_oracle(const Args& args) {

@@ -1,5 +1,6 @@
 // What the program looks up in the CUDA module by name. Everything else in the module is hidden.
 #include "cuda/cuda_backend.h"
+#include "cuda/optimizer_kernels.h"
 #include "minim/runtime/cuda.h"
 
 #define MINIM_MODULE_ENTRY extern "C" __attribute__((visibility("default")))
@@ -13,3 +14,5 @@ MINIM_MODULE_ENTRY void minim_cuda_device_info(int device, minim::CudaDeviceInfo
 MINIM_MODULE_ENTRY minim::Backend* minim_make_cuda_backend(const minim::CudaOptions& options) {
   return minim::cuda::make_backend(options).release();
 }
+
+MINIM_MODULE_ENTRY void minim_add_cuda_optimizer_kernels(minim::Backend& backend) { minim::cuda::add_optimizer_kernels(backend); }

@@ -72,6 +72,10 @@ std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   add_concat_kernels(*backend);
   add_dropout_kernels(*backend);
   add_global_average_pool_kernels(*backend);
+  add_pooling_kernels(*backend);
+  add_batch_norm_kernels(*backend);
+  add_batch_norm_backward_kernels(*backend);
+  add_loss_kernels(*backend);
   return backend;
 }
 
