@@ -46,7 +46,7 @@ template <int kCount, class Arithmetic, class G, class W>
 __device__ bool update_elements(const Arithmetic& arithmetic, const Arrays<G, W>& arrays, std::int64_t i) {
   const auto gradient = load_floats<kCount>(arrays.gradient + i);
   auto weight = arrays.master != nullptr ? load_floats<kCount>(arrays.master + i) : load_floats<kCount>(arrays.weight + i);
-  Floats<kCount> moment1, moment2;
+  [[maybe_unused]] Floats<kCount> moment1, moment2;
   if constexpr (Arithmetic::kMoments > 0) moment1 = load_floats<kCount>(arrays.moment1 + i);
   if constexpr (Arithmetic::kMoments > 1) moment2 = load_floats<kCount>(arrays.moment2 + i);
   bool finite = true;

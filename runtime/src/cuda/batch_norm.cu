@@ -10,7 +10,8 @@ namespace batch_norm_kernels {
 /// Mean and sum of squared deviations of each block of rows, as channel_loops.h says of the CPU's: deviations from the block's
 /// first row are summed.
 template <class T, int kWidth>
-__global__ void batch_norm_moments(ChannelTiles tiles, const T* x, const std::int32_t* valid_samples, ChannelPartials partials) {
+__global__ void __launch_bounds__(kThreads)
+    row_block_moments(ChannelTiles tiles, const T* x, const std::int32_t* valid_samples, ChannelPartials partials) {
   __shared__ Floats<kWidth> of_thread[2][kThreads];
   const TilePlace<kWidth> place(tiles);
   const std::int64_t row_end = place.row_end(tiles, tiles.valid_rows(valid_samples));
@@ -42,7 +43,7 @@ __global__ void batch_norm_moments(ChannelTiles tiles, const T* x, const std::in
 }
 
 /// What becomes of the moments of a channel.
-struct BatchNormStatistics {
+struct Statistics {
   const float* gamma;
   float* mean;
   float* rstd;
@@ -65,8 +66,8 @@ struct BatchNormStatistics {
 
 /// The moments of all blocks in FP64.
 /// Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-__global__ void batch_norm_statistics(ChannelTiles tiles, const std::int32_t* valid_samples, ChannelPartials partials,
-                                      BatchNormStatistics statistics) {
+__global__ void __launch_bounds__(kThreads) statistics_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
+                                                                   ChannelPartials partials, Statistics statistics) {
   __shared__ double of_thread[kThreads];
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
   if (valid_rows == 0) return;
@@ -112,8 +113,8 @@ __device__ void apply_affine(const ChannelTiles& tiles, const TilePlace<kWidth>&
 }
 
 template <class T, int kWidth>
-__global__ void batch_norm_forward(ChannelTiles tiles, const T* x, T* y, const std::int32_t* valid_samples, const float* mean,
-                                   const float* beta, ChannelPartials partials) {
+__global__ void __launch_bounds__(kThreads) normalise(ChannelTiles tiles, const T* x, T* y, const std::int32_t* valid_samples,
+                                                      const float* mean, const float* beta, ChannelPartials partials) {
   const TilePlace<kWidth> place(tiles);
   if (!place.active) return;
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
@@ -135,14 +136,12 @@ struct GivenStatistics {
 };
 
 template <class T, int kWidth>
-__global__ void batch_norm_inference(ChannelTiles tiles, const T* x, T* y, GivenStatistics given) {
+__global__ void __launch_bounds__(kThreads) normalise_given(ChannelTiles tiles, const T* x, T* y, GivenStatistics given) {
   // One thread computes the coefficient of a channel for all slots.
   __shared__ float scale[ChannelTiles::kMaxLanes * kWidth];
   const TilePlace<kWidth> place(tiles);
-  const std::int64_t chunk_channel =
-      static_cast<std::int64_t>(blockIdx.x % static_cast<unsigned>(tiles.chunks)) * tiles.lanes * kWidth;
   for (std::int64_t i = threadIdx.x; i < tiles.lanes * kWidth; i += kThreads) {
-    const std::int64_t c = chunk_channel + i;
+    const std::int64_t c = place.chunk_channel + i;
     if (c >= tiles.channels) continue;
     scale[i] =
         static_cast<float>(static_cast<double>(given.gamma[c]) / sqrt(static_cast<double>(given.variance[c]) + given.epsilon));
@@ -150,7 +149,7 @@ __global__ void batch_norm_inference(ChannelTiles tiles, const T* x, T* y, Given
   __syncthreads();
   if (!place.active) return;
   Affine<kWidth> affine{load_floats<kWidth>(given.mean + place.channel), {}, load_floats<kWidth>(given.beta + place.channel)};
-  for (int k = 0; k < kWidth; ++k) affine.scale[k] = scale[place.channel - chunk_channel + k];
+  for (int k = 0; k < kWidth; ++k) affine.scale[k] = scale[place.channel - place.chunk_channel + k];
   apply_affine(tiles, place, affine, x, y, tiles.rows());
 }
 
@@ -166,21 +165,21 @@ std::function<void(Stream&)> make_forward(const BatchNormForward& args) {
     using T = decltype(element);
     const ChannelTiles tiles(args.x, width);
     const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
-    const BatchNormStatistics statistics{.gamma = device_pointer<float>(args.gamma),
-                                         .mean = device_pointer<float>(args.mean),
-                                         .rstd = device_pointer<float>(args.rstd),
-                                         .running_mean = optional_pointer(args.running_mean),
-                                         .running_variance = optional_pointer(args.running_variance),
-                                         .momentum = args.momentum,
-                                         .epsilon = args.epsilon};
+    const Statistics statistics{.gamma = device_pointer<float>(args.gamma),
+                                .mean = device_pointer<float>(args.mean),
+                                .rstd = device_pointer<float>(args.rstd),
+                                .running_mean = optional_pointer(args.running_mean),
+                                .running_variance = optional_pointer(args.running_variance),
+                                .momentum = args.momentum,
+                                .epsilon = args.epsilon};
     const auto* const x = device_pointer<T>(args.x);
     auto* const y = device_pointer<T>(args.y);
     const auto* const beta = device_pointer<float>(args.beta);
     const auto* const valid = valid_pointer(args.valid_samples);
     return [=](Stream& stream) {
-      launch<batch_norm_moments<T, width>>(stream, tiles.shape(), tiles, x, valid, partials);
-      launch<batch_norm_statistics>(stream, totals_shape(tiles), tiles, valid, partials, statistics);
-      launch<batch_norm_forward<T, width>>(stream, tiles.shape(), tiles, x, y, valid, statistics.mean, beta, partials);
+      launch<row_block_moments<T, width>>(stream, tiles.shape(), tiles, x, valid, partials);
+      launch<statistics_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, statistics);
+      launch<normalise<T, width>>(stream, tiles.shape(), tiles, x, y, valid, statistics.mean, beta, partials);
     };
   });
 }
@@ -197,7 +196,7 @@ std::function<void(Stream&)> make_inference(const BatchNormInference& args) {
                                 .epsilon = args.epsilon};
     const auto* const x = device_pointer<T>(args.x);
     auto* const y = device_pointer<T>(args.y);
-    return [=](Stream& stream) { launch<batch_norm_inference<T, width>>(stream, tiles.shape(), tiles, x, y, given); };
+    return [=](Stream& stream) { launch<normalise_given<T, width>>(stream, tiles.shape(), tiles, x, y, given); };
   });
 }
 

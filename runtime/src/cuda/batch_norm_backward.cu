@@ -8,8 +8,9 @@ namespace batch_norm_backward_kernels {
 
 /// Sums of dy and of dy (x - mean) over each block of rows.
 template <class T, int kWidth>
-__global__ void batch_norm_gradient_sums(ChannelTiles tiles, const T* x, const T* dy, const std::int32_t* valid_samples,
-                                         const float* mean, ChannelPartials partials) {
+__global__ void __launch_bounds__(kThreads)
+    row_block_sums(ChannelTiles tiles, const T* x, const T* dy, const std::int32_t* valid_samples, const float* mean,
+                   ChannelPartials partials) {
   __shared__ Floats<kWidth> of_thread[2][kThreads];
   const TilePlace<kWidth> place(tiles);
   const std::int64_t row_end = place.row_end(tiles, tiles.valid_rows(valid_samples));
@@ -33,7 +34,7 @@ __global__ void batch_norm_gradient_sums(ChannelTiles tiles, const T* x, const T
 }
 
 /// What becomes of the sums of a channel.
-struct BatchNormGradients {
+struct ParameterGradients {
   const float* gamma;
   const float* rstd;
   float* dgamma;
@@ -48,8 +49,8 @@ struct BatchNormGradients {
 
 /// The sums of all blocks in FP64, and the coefficients of dx = dy scale + (x - mean) slope + shift: results 0, 1 and 2.
 /// dx = gamma rstd (dy - sum / n - (x - mean) rstd^2 product / n)
-__global__ void batch_norm_gradient_totals(ChannelTiles tiles, const std::int32_t* valid_samples, ChannelPartials partials,
-                                           BatchNormGradients gradients) {
+__global__ void __launch_bounds__(kThreads) totals_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
+                                                               ChannelPartials partials, ParameterGradients gradients) {
   __shared__ double of_thread[kThreads];
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
@@ -79,8 +80,9 @@ __global__ void batch_norm_gradient_totals(ChannelTiles tiles, const std::int32_
 
 /// dx may be dy.
 template <class T, int kWidth>
-__global__ void batch_norm_gradient(ChannelTiles tiles, const T* x, const T* dy, T* dx, const std::int32_t* valid_samples,
-                                    const float* mean, ChannelPartials partials) {
+__global__ void __launch_bounds__(kThreads)
+    input_gradient(ChannelTiles tiles, const T* x, const T* dy, T* dx, const std::int32_t* valid_samples, const float* mean,
+                   ChannelPartials partials) {
   const TilePlace<kWidth> place(tiles);
   if (!place.active) return;
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
@@ -113,7 +115,7 @@ std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
     using T = decltype(element);
     const ChannelTiles tiles(args.x, width);
     const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
-    const BatchNormGradients gradients{.gamma = device_pointer<float>(args.gamma),
+    const ParameterGradients gradients{.gamma = device_pointer<float>(args.gamma),
                                        .rstd = device_pointer<float>(args.rstd),
                                        .dgamma = device_pointer<float>(args.dgamma),
                                        .dbeta = device_pointer<float>(args.dbeta),
@@ -124,9 +126,9 @@ std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
     const auto* const mean = device_pointer<float>(args.mean);
     const auto* const valid = valid_pointer(args.valid_samples);
     return [=](Stream& stream) {
-      launch<batch_norm_gradient_sums<T, width>>(stream, tiles.shape(), tiles, x, dy, valid, mean, partials);
-      launch<batch_norm_gradient_totals>(stream, totals_shape(tiles), tiles, valid, partials, gradients);
-      launch<batch_norm_gradient<T, width>>(stream, tiles.shape(), tiles, x, dy, dx, valid, mean, partials);
+      launch<row_block_sums<T, width>>(stream, tiles.shape(), tiles, x, dy, valid, mean, partials);
+      launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients);
+      launch<input_gradient<T, width>>(stream, tiles.shape(), tiles, x, dy, dx, valid, mean, partials);
     };
   });
 }

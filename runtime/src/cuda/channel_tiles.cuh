@@ -67,7 +67,8 @@ struct TilePlace {
     row_block = blockIdx.x / static_cast<unsigned>(tiles.chunks);
     const auto chunk = static_cast<std::int32_t>(blockIdx.x % static_cast<unsigned>(tiles.chunks));
     slot = thread / tiles.lanes;
-    channel = (static_cast<std::int64_t>(chunk) * tiles.lanes + thread % tiles.lanes) * kWidth;
+    chunk_channel = static_cast<std::int64_t>(chunk) * tiles.lanes * kWidth;
+    channel = chunk_channel + thread % tiles.lanes * kWidth;
     row_begin = row_block * tiles.block_rows;
     active = slot < tiles.slots && channel < tiles.channels;
   }
@@ -78,7 +79,8 @@ struct TilePlace {
 
   std::int64_t row_block;
   std::int64_t row_begin;
-  std::int64_t channel;
+  std::int64_t chunk_channel;  ///< the first of the block
+  std::int64_t channel;        ///< the first of the thread
   std::int32_t slot;
   bool active;  ///< false for threads that only take part in sums
 };

@@ -89,7 +89,8 @@ __device__ inline SampleLoss loss_of(const SoftmaxBatch& batch, const RowSums& s
 
 /// Slice blockIdx.x of the samples: its sums, and log_sum_exp of its samples; 0 for padding.
 template <class T, int kWidth>
-__global__ void softmax_losses(SoftmaxBatch batch, const T* logits, float* log_sum_exp, LossTotals* slices) {
+__global__ void __launch_bounds__(kRowThreads)
+    softmax_losses(SoftmaxBatch batch, const T* logits, float* log_sum_exp, LossTotals* slices) {
   const std::int64_t slice = blockIdx.x;
   const std::int64_t valid = batch.count_valid();
   LossTotals totals{0, 0, 0};
@@ -124,7 +125,8 @@ struct LossOutputs {
 };
 
 /// Adds up the slices; one block.
-__global__ void softmax_loss_totals(const LossTotals* slices, std::int64_t count, LossOutputs outputs) {
+__global__ void __launch_bounds__(kThreads)
+    softmax_loss_totals(const LossTotals* slices, std::int64_t count, LossOutputs outputs) {
   LossTotals totals{0, 0, 0};
   for (std::int64_t s = threadIdx.x; s < count; s += kThreads) {
     totals.loss += slices[s].loss;
@@ -154,8 +156,8 @@ struct GradientScale {
 };
 
 template <class T, int kWidth>
-__global__ void softmax_gradients(SoftmaxBatch batch, const T* logits, const float* log_sum_exp, GradientScale scale,
-                                  T* dlogits) {
+__global__ void __launch_bounds__(kRowThreads)
+    softmax_gradients(SoftmaxBatch batch, const T* logits, const float* log_sum_exp, GradientScale scale, T* dlogits) {
   const std::int64_t valid = batch.count_valid();
   for (std::int64_t n = blockIdx.x; n < batch.samples; n += gridDim.x) {
     const bool counts = n < valid;

@@ -33,7 +33,7 @@ TEST_P(CudaBatchNorm, ACountThatIsNoCountIsBroughtIntoRange) {
   for (std::int64_t i = 0; i < x.elements(); ++i) ASSERT_EQ(value_at(found.y, i), 0);
 }
 
-MINIM_FOR_CUDA(CudaBatchNorm);
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaBatchNorm, testing::Values(gpu::cuda_sets().front()), kernel_case::set_name);
 
 }  // namespace
 }  // namespace minim::batch_norm_suite
