@@ -20,11 +20,12 @@ using testing::TinyRun;
 constexpr std::chrono::milliseconds kDeadline{2000};
 constexpr std::chrono::milliseconds kPieceTime{500};  // several a deadline, so that a busy machine does not pass for silence
 constexpr int kSlowPieces = 6;                        // together clearly longer than a deadline
+constexpr int kAllPieces = 1000;
 
-/// Rank 0's disk is slow at first. The rest is as fast as it is.
-CheckpointOptions slow_on_rank_0(const Communicator& communicator) {
+/// Rank 0's disk is slow for its first so many pieces.
+CheckpointOptions slow_on_rank_0(const Communicator& communicator, int pieces) {
   if (communicator.rank() != 0) return {};
-  return {.at_work = [left = std::make_shared<int>(kSlowPieces)] {
+  return {.at_work = [left = std::make_shared<int>(pieces)] {
     if ((*left)-- > 0) std::this_thread::sleep_for(kPieceTime);
   }};
 }
@@ -41,10 +42,10 @@ class SlowCheckpoint : public ::testing::Test {
   }
   const std::filesystem::path& run() const { return scratch_.path(); }
 
-  void on_two_ranks(const std::function<void(CheckpointStore&, Communicator&)>& work) const {
+  void on_two_ranks(int slow_pieces, const std::function<void(CheckpointStore&, Communicator&)>& work) const {
     run_ranks(2,
               [&](Communicator& communicator) {
-                CheckpointStore store(run(), slow_on_rank_0(communicator));
+                CheckpointStore store(run(), slow_on_rank_0(communicator, slow_pieces));
                 work(store, communicator);
               },
               {.deadline = kDeadline});
@@ -55,7 +56,7 @@ class SlowCheckpoint : public ::testing::Test {
 };
 
 TEST_F(SlowCheckpoint, IsFoundByRanksThatWaitForEachOther) {
-  on_two_ranks([](CheckpointStore& store, Communicator& communicator) {
+  on_two_ranks(kSlowPieces, [](CheckpointStore& store, Communicator& communicator) {
     std::vector<std::string> refused;
     const auto info = store.find_newest(communicator, refused);
     EXPECT_TRUE(info.has_value() && info->step == 1 && info->world_size == 6);
@@ -64,7 +65,7 @@ TEST_F(SlowCheckpoint, IsFoundByRanksThatWaitForEachOther) {
 }
 
 TEST_F(SlowCheckpoint, IsLoadedByRanksThatWaitForEachOther) {
-  on_two_ranks([](CheckpointStore& store, Communicator& communicator) {
+  on_two_ranks(kSlowPieces, [](CheckpointStore& store, Communicator& communicator) {
     TinyRun tiny(communicator);
     std::vector<std::string> refused;
     EXPECT_TRUE(store.load_newest(tiny.trainer(), refused).has_value());
@@ -73,7 +74,8 @@ TEST_F(SlowCheckpoint, IsLoadedByRanksThatWaitForEachOther) {
 }
 
 TEST_F(SlowCheckpoint, IsSavedByRanksThatWaitForEachOther) {
-  on_two_ranks([](CheckpointStore& store, Communicator& communicator) {
+  // Between its last gathering and the agreement that all has been written, rank 0 alone writes six pieces.
+  on_two_ranks(kAllPieces, [](CheckpointStore& store, Communicator& communicator) {
     TinyRun tiny(communicator);
     tiny.train(2);
     store.save(tiny.trainer(), tiny.extra());
