@@ -41,8 +41,8 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
   std::unique_ptr<Dataset> data;
   std::unique_ptr<EvaluationLoader> loader;
   std::unique_ptr<BatchFeed> feed;
+  const AtWork at_work = [&communicator] { communicator.keep_alive(); };
   run_guarded(communicator, [&] {
-    const AtWork at_work = [&communicator] { communicator.keep_alive(); };
     info = require_checkpoint(request.run, rank_0, at_work);
     config = resolve(apply_arguments(apply_toml(RunConfig{}, info.model_configuration, info.directory), request));
   });
