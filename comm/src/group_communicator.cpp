@@ -133,6 +133,7 @@ void GroupCommunicator::check_lives(const Signature& signature) const {
       // It may have come to this collective and gone in between.
       const auto missing = node_.missing();
       if (std::find(missing.begin(), missing.end(), peer) == missing.end()) continue;
+      if (node_.failed()) throw CommError(node_.failure_reason());  // what it said before it left
       throw CommError(fmt::format("rank {} has left before {}", peer, signature.title()));
     }
     if (node_.has_ended(peer)) throw CommError(fmt::format("rank {} is gone in {}", peer, signature.title()));
