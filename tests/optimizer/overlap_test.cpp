@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 
 #include "launcher/rank_threads.h"
@@ -38,6 +39,7 @@ struct Rank {
     stream->enqueue([this, &parameter] {
       for (Half& value : parameter.gradient.span<Half>()) value = to_half(static_cast<float>(communicator.rank() + 1));
     });
+    computed[static_cast<std::size_t>(index)] = stream->record();
     optimizer->gradient_ready(parameter, *stream);
   }
 
@@ -46,10 +48,11 @@ struct Rank {
     return to_float(parameters[static_cast<std::size_t>(index)].gradient.span<Half>()[static_cast<std::size_t>(own)]) == kReduced;
   }
 
-  /// Drives the communicator until the bucket is reduced; false when that has not happened for long.
+  /// Drives the communicator until the bucket is reduced; false when that has not happened for long. Looks at the gradient only
+  /// after it has been computed.
   bool drive_until_reduced(int index) const {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!is_reduced(index)) {
+    while (!computed[static_cast<std::size_t>(index)].done() || !is_reduced(index)) {
       if (std::chrono::steady_clock::now() > end) return false;
       communicator.progress();
     }
@@ -68,6 +71,7 @@ struct Rank {
   std::vector<Parameter> parameters;
   std::unique_ptr<ShardedOptimizer> optimizer;
   Tensor sums;
+  std::array<Event, 3> computed;  ///< by parameter: its gradient
   std::unique_ptr<Stream> stream;
 };
 
