@@ -16,8 +16,9 @@ void* operator new(std::size_t size_bytes) {
   if (void* memory = std::malloc(size_bytes)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+// Not inlined: where only they are, g++ takes `free` of what comes from `new` for a mistake.
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace minim {
 namespace {

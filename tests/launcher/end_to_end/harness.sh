@@ -4,6 +4,9 @@ minim=$1
 mpiexec=$2
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMP_NUM_THREADS=1
+if [ -n "${MINIM_ONE_CORE:-}" ]; then  # and so one thread of each process
+  taskset -cp "$(sed -nE 's/^Cpus_allowed_list:[^0-9]*([0-9]+).*/\1/p' /proc/self/status)" $$ >/dev/null
+fi
 
 scratch=$(mktemp -d)
 job=  # the mpirun in the background
@@ -89,6 +92,21 @@ same_run() {
   done
   cmp "$1/metrics.timeless" "$2/metrics.timeless" || fail "$1 and $2 have different metrics"
   cmp "$1/weights.safetensors" "$2/weights.safetensors" || fail "$1 and $2 have different parameters"
+}
+
+# as_planned LOG ARGUMENTS...: what `minim plan ARGUMENTS` says beforehand is what the run of the log has allocated.
+as_planned() {
+  local log=$1 kind planned allocated
+  shift
+  expect 0 plan.log "$minim" plan "$@"
+  for kind in "weights" "master weights" "moments" "gradients" "activations" "workspace" "state" "input" "staging"; do
+    planned=$(sed -nE "s/^$kind  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
+    allocated=$(sed -nE "s/^$kind  +([0-9].*)/\1/p" "$log")
+    [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "$kind: planned '$planned', allocated '$allocated'"
+  done
+  planned=$(sed -nE "s/^memory  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
+  allocated=$(sed -nE "s/^memory of rank 0  +([0-9].*)/\1/p" "$log")
+  [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "in all: planned '$planned', allocated '$allocated'"
 }
 
 # Steps that take some ten milliseconds, so that a run can be caught in the middle; a dozen of them are an epoch.

@@ -8,24 +8,7 @@ contains train.log "results "
 [ "$(grep -c '"event":"step"' run/metrics.jsonl)" -eq 8 ] || fail "32 steps with a record every 4 make 8 records"
 [ "$(grep -c '"event":"evaluation"' run/metrics.jsonl)" -eq 2 ] || fail "2 epochs make 2 evaluations"
 
-# What `plan` says beforehand is what was allocated.
-as_planned() {
-  local log=$1 kind planned allocated
-  shift
-  expect 0 plan.log "$minim" plan "$@"
-  for kind in "weights" "master weights" "moments" "gradients" "activations" "workspace" "state" "input" "staging"; do
-    planned=$(sed -nE "s/^$kind  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
-    allocated=$(sed -nE "s/^$kind  +([0-9].*)/\1/p" "$log")
-    [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "$kind: planned '$planned', allocated '$allocated'"
-  done
-  planned=$(sed -nE "s/^memory  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
-  allocated=$(sed -nE "s/^memory of rank 0  +([0-9].*)/\1/p" "$log")
-  [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "in all: planned '$planned', allocated '$allocated'"
-}
 as_planned train.log "${options[@]:0:8}" --ranks 2
-short=(--model resnet-18 --width 8 --dataset synthetic --samples 32 --batch 8 --steps 2 --threads 2)
-expect 0 short.log ranks 1 train "${short[@]}" --output short
-as_planned short.log "${short[@]}"
 
 expect 0 eval.log "$minim" eval run
 accuracy=$(sed -nE 's/^test +(loss.*%)$/\1/p' train.log)
