@@ -33,7 +33,9 @@ class Mirror {
     const auto end = begin + view.size_bytes();
     for (std::size_t i = 0; i < bytes.size(); ++i) {
       const auto at = static_cast<std::int64_t>(i);
-      if (at < begin || at >= end) ASSERT_EQ(bytes[i], kUntouched) << "byte " << at - begin << " outside of the tensor";
+      if (at < begin || at >= end) {
+        ASSERT_EQ(bytes[i], kUntouched) << "byte " << at - begin << " outside of the tensor";
+      }
     }
     if (view.size_bytes() > 0) std::memcpy(view.raw(), bytes.data() + begin, static_cast<std::size_t>(view.size_bytes()));
   }
