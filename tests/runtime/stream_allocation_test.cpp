@@ -11,12 +11,12 @@ thread_local std::int64_t allocations_of_this_thread = 0;
 }
 
 // Counts; the other forms of `new` end up here. In an executable of its own, so that no other test is affected.
-void* operator new(std::size_t size_bytes) {
+// Not inlined: where some are and others not, g++ takes `free` of what comes from `new` for a mistake.
+[[gnu::noinline]] void* operator new(std::size_t size_bytes) {
   ++allocations_of_this_thread;
   if (void* memory = std::malloc(size_bytes)) return memory;
   throw std::bad_alloc();
 }
-// Not inlined: where only they are, g++ takes `free` of what comes from `new` for a mistake.
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
