@@ -2,6 +2,7 @@
 
 #include "checkpoint_collective.h"
 #include "command/commands.h"
+#include "command/device_survey.h"
 #include "command/environment.h"
 #include "command/node_memory.h"
 #include "command/step_figures.h"
@@ -50,6 +51,7 @@ void check_set_up(const RunConfig& config, const RunStart& start, Communicator& 
   const MemoryShare share =
       smallest_share(communicator, memory_share(available_memory_bytes(), mpi.local_size(), communicator.rank()));
   run_guarded(communicator, [&] {
+    check_device(config.device);
     if (communicator.rank() != 0) return;
     const auto data = open_split(config, Split::train);
     const Network network(config, data->task());

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/harness.sh"
 modules=$3
 export CUDA_VISIBLE_DEVICES=  # also where there is a GPU
-tiny=(--dataset synthetic --samples 16 --batch 4 --steps 2 --progress none)
+tiny=(--dataset synthetic --samples 16 --batch 4 --steps 2 --progress plain)
 
 # What this build finds by itself, be it no module or no device.
 expect 0 auto.log "$minim" train "${tiny[@]}" --output auto
