@@ -72,7 +72,7 @@ struct MaxForward {
     const Extent h_range = rows.inside(item.row);
     const Extent w_range = columns.inside(item.column);
     const T* const image = x + item.sample * pooling.image_elements() + item.channel;
-    Winners<kWidth> winners;
+    Winners<kWidth> winners{};
     for (std::int32_t h = h_range.begin; h < h_range.end; ++h) {
       for (std::int32_t w = w_range.begin; w < w_range.end; ++w) {
         const std::int32_t position = rows.position(h, item.row) * columns.window + columns.position(w, item.column);
