@@ -127,16 +127,15 @@ void GroupCommunicator::forget_hints() {
   hint_sequence_ = 0;
 }
 
-void GroupCommunicator::check_lives(const Signature& signature) const {
+void GroupCommunicator::check_lives(const Signature& signature) {
   for (const int peer : node_.missing()) {
-    if (node_.has_left(peer)) {
-      // It may have come to this collective and gone in between.
-      const auto missing = node_.missing();
-      if (std::find(missing.begin(), missing.end(), peer) == missing.end()) continue;
-      if (node_.failed()) throw CommError(node_.failure_reason());  // what it said before it left
-      throw CommError(fmt::format("rank {} has left before {}", peer, signature.title()));
-    }
-    if (node_.has_ended(peer)) throw CommError(fmt::format("rank {} is gone in {}", peer, signature.title()));
+    const bool left = node_.has_left(peer);
+    if (!left && !node_.has_ended(peer)) continue;
+    check_node();  // a rank that fails says why before it goes
+    // It may have come to this collective and gone in between.
+    const auto missing = node_.missing();
+    if (std::find(missing.begin(), missing.end(), peer) == missing.end()) continue;
+    throw CommError(fmt::format("rank {} {} {}", peer, left ? "has left before" : "is gone in", signature.title()));
   }
 }
 

@@ -40,7 +40,7 @@ class GroupCommunicator : public QueuedCommunicator {
 
  private:
   void abandon_messages() noexcept;
-  void check_lives(const Signature& signature) const;
+  void check_lives(const Signature& signature);
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();
