@@ -7,12 +7,6 @@
 
 namespace minim::testing {
 
-/// The same tensor without its protection.
-inline TensorView writable(const ConstTensorView& view) {
-  if (!view.present()) return {};
-  return {const_cast<void*>(view.raw()), view.dtype(), view.shape()};
-}
-
 /// Hands every call on to another communicator, so that a test can come between in one of them.
 class ForwardingCommunicator : public Communicator {
  public:
@@ -31,21 +25,7 @@ class ForwardingCommunicator : public Communicator {
   void abort(const std::string& reason) override { to_.abort(reason); }
 
  protected:
-  Work submit(detail::Request request) override {
-    using detail::CollectiveKind;
-    const ReduceOptions reduce{.scale_exponent = request.scale_exponent};
-    switch (request.kind) {
-      case CollectiveKind::all_reduce: return to_.all_reduce(request.output, reduce, request.options);
-      case CollectiveKind::reduce_scatter: return to_.reduce_scatter(request.output, reduce, request.options);
-      case CollectiveKind::reduce_scatter_fp32:
-        return to_.reduce_scatter_fp32(writable(request.input), request.output, request.options);
-      case CollectiveKind::all_gather: return to_.all_gather(request.output, request.options);
-      case CollectiveKind::all_to_all: return to_.all_to_all(request.input, request.output, request.options);
-      case CollectiveKind::broadcast: return to_.broadcast(request.output, request.root, request.options);
-      case CollectiveKind::barrier: break;
-    }
-    return to_.barrier(request.options);
-  }
+  Work submit(detail::Request request) override { return detail::issue(to_, request); }
   void wait_for(const detail::Collective& /*collective*/) override {}  // a Work knows the communicator that has it in hand
 
  private:

@@ -1,6 +1,29 @@
 #include "collective.h"
 
+#include <cstddef>
+
 namespace minim::detail {
+
+bool overlap(const ConstTensorView& a, const ConstTensorView& b) {
+  const auto* const a_begin = static_cast<const std::byte*>(a.raw());
+  const auto* const b_begin = static_cast<const std::byte*>(b.raw());
+  return a_begin < b_begin + b.size_bytes() && b_begin < a_begin + a.size_bytes();
+}
+
+Work issue(Communicator& communicator, const Request& request) {
+  const ReduceOptions reduce{.scale_exponent = request.scale_exponent};
+  switch (request.kind) {
+    case CollectiveKind::all_reduce: return communicator.all_reduce(request.output, reduce, request.options);
+    case CollectiveKind::reduce_scatter: return communicator.reduce_scatter(request.output, reduce, request.options);
+    case CollectiveKind::reduce_scatter_fp32:
+      return communicator.reduce_scatter_fp32(request.input, request.output, request.options);
+    case CollectiveKind::all_gather: return communicator.all_gather(request.output, request.options);
+    case CollectiveKind::all_to_all: return communicator.all_to_all(request.input, request.output, request.options);
+    case CollectiveKind::broadcast: return communicator.broadcast(request.output, request.root, request.options);
+    case CollectiveKind::barrier: break;
+  }
+  return communicator.barrier(request.options);
+}
 
 Signature Collective::signature() const {
   Signature signature;

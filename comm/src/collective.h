@@ -18,6 +18,12 @@ struct Request {
   CollectiveOptions options = {};
 };
 
+/// Whether the tensors have memory in common.
+bool overlap(const ConstTensorView& a, const ConstTensorView& b);
+
+/// Makes the same call of another communicator.
+Work issue(Communicator& communicator, const Request& request);
+
 /// A queued collective: what was asked for, how far it has come, how it ended.
 class Collective {
  public:

@@ -45,9 +45,7 @@ void check_divisible(const Request& request, int size) {
 }
 
 void check_apart(const Request& request) {
-  const auto* const input = static_cast<const std::byte*>(request.input.raw());
-  const auto* const output = static_cast<const std::byte*>(request.output.raw());
-  if (input < output + request.output.size_bytes() && output < input + request.input.size_bytes()) {
+  if (detail::overlap(request.input, request.output)) {
     throw InvalidArgument(title(request) + ": input and output overlap");
   }
 }
@@ -85,7 +83,7 @@ Work Communicator::reduce_scatter(TensorView data, ReduceOptions reduce, Collect
   return submit(std::move(request));
 }
 
-Work Communicator::reduce_scatter_fp32(TensorView data, TensorView sums, CollectiveOptions options) {
+Work Communicator::reduce_scatter_fp32(ConstTensorView data, TensorView sums, CollectiveOptions options) {
   Request request = {.kind = CollectiveKind::reduce_scatter_fp32, .input = data, .output = sums, .options = std::move(options)};
   check_present(request);
   check_reducible(request);

@@ -37,7 +37,7 @@ struct GroupKind {
 inline constexpr std::chrono::milliseconds kPatient{60000};
 
 /// Memory of the process, so that these tests need no kernels.
-class HostBackend final : public Backend {
+class HostBackend : public Backend {
  public:
   std::string_view name() const override { return "host"; }
   Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override {
@@ -51,7 +51,7 @@ class HostBackend final : public Backend {
   }
 };
 
-class Conformance : public testing::TestWithParam<GroupKind> {
+class Conformance : public ::testing::TestWithParam<GroupKind> {
  protected:
   void on_all_ranks(const std::function<void(Rank&)>& body, std::chrono::milliseconds deadline = kPatient) {
     GetParam().run(deadline, body);

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "forwarding_communicator.h"
+#include "minim/comm/communicator.h"
 #include "minim/runtime/backend.h"
 
 namespace minim::testing {
@@ -16,15 +16,6 @@ std::unique_ptr<Backend> make_remote_backend();
 
 /// A tensor as code behind the wall sees it; one of the host as it is.
 TensorView behind_the_wall(const TensorView& view);
-
-/// Collectives on tensors of remote backends, by a communicator that works with the CPU.
-class RemoteCommunicator final : public ForwardingCommunicator {
- public:
-  using ForwardingCommunicator::ForwardingCommunicator;
-
- protected:
-  Work submit(detail::Request request) override;
-};
 
 using MakeBackend = std::function<std::unique_ptr<Backend>()>;
 

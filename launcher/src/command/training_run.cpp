@@ -22,6 +22,7 @@ void TrainingRun::set_up() {
   notices_ = devices.notices();
   run_guarded(communicator_, [&] {
     backend_ = devices.open(settings_.threads);
+    if (!backend_->host_accessible()) staged_ = make_staged_communicator(communicator_, *backend_);
     data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
     network_ = std::make_unique<Network>(config, data_.train->task());
     length_ = {.dataset_size = data_.train->size(),
@@ -62,8 +63,8 @@ void TrainingRun::make_trainer() {
                                  .micro_batches = static_cast<int>(config.accumulate),
                                  .seed = config.seed,
                                  .configuration_hash = configuration_hash(config)};
-  trainer_ =
-      std::make_unique<Trainer>(*backend_, communicator_, network_->model, std::vector<PhaseConfig>{std::move(phase)}, options);
+  trainer_ = std::make_unique<Trainer>(*backend_, staged_ ? *staged_ : communicator_, network_->model,
+                                       std::vector<PhaseConfig>{std::move(phase)}, options);
   evaluator_ = std::make_unique<Evaluator>(*trainer_, network_->evaluation, config.batch);
 }
 

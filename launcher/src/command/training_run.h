@@ -59,6 +59,7 @@ class TrainingRun {
   RunLength length_;
   std::vector<std::string> notices_;  ///< sentences for the display, once it is there
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Communicator> staged_;  ///< null where the communicator reaches the backend's memory by itself
   Datasets data_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Trainer> trainer_;

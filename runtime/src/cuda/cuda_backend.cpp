@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <mutex>
 
 #include "cuda/check.h"
@@ -12,6 +15,15 @@
 namespace minim::cuda {
 namespace {
 
+cudaMemoryType type_of(const void* address) {
+  cudaPointerAttributes attributes{};
+  check(cudaPointerGetAttributes(&attributes, address), "cudaPointerGetAttributes");
+  return attributes.type;
+}
+
+/// Whether it is ordinary memory of the host, which no copy engine reaches.
+bool pageable(const void* address) { return type_of(address) == cudaMemoryTypeUnregistered; }
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options) : device_(std::make_shared<CudaDevice>(options.device)) {
@@ -20,6 +32,7 @@ class CudaBackend final : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   bool host_accessible() const override { return false; }
+  bool on_device(const void* address) const override { return type_of(address) == cudaMemoryTypeDevice; }
 
   Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override {
     return allocate_on_device(device_, size_bytes, kind, memory());
@@ -30,15 +43,45 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Stream> make_stream(std::string name) override { return make_cuda_stream(device_, std::move(name)); }
 
   void copy(TensorView to, ConstTensorView from) override {
+    minim::detail::check_copy(to, from);
+    if (to.size_bytes() == 0) return;
     const std::scoped_lock lock(mutex_);
-    copies_->copy(to, from);
-    check(cudaStreamSynchronize(handle_of(*copies_)), "cudaStreamSynchronize");  // also after host functions have failed
+    const bool from_pageable = pageable(from.raw()), to_pageable = pageable(to.raw());
+    if (!from_pageable && !to_pageable) {
+      copy_and_wait(to.raw(), from.raw(), to.size_bytes());
+      return;
+    }
+    if (!staging_) staging_ = allocate_on_host(device_, kStagingBytes, MemoryKind::staging, std::make_shared<MemoryAccount>());
+    auto* target = static_cast<std::byte*>(to.raw());
+    const auto* source = static_cast<const std::byte*>(from.raw());
+    for (std::int64_t done = 0; done < to.size_bytes(); done += kStagingBytes) {
+      const std::int64_t part = std::min(kStagingBytes, to.size_bytes() - done);
+      if (from_pageable) {
+        std::memcpy(staging_.data(), source + done, static_cast<std::size_t>(part));
+      } else {
+        copy_and_wait(staging_.data(), source + done, part);
+      }
+      if (to_pageable) {
+        std::memcpy(target + done, staging_.data(), static_cast<std::size_t>(part));
+      } else {
+        copy_and_wait(target + done, staging_.data(), part);
+      }
+    }
   }
 
  private:
+  static constexpr std::int64_t kStagingBytes = std::int64_t{4} << 20U;
+
+  void copy_and_wait(void* to, const void* from, std::int64_t size_bytes) {
+    const cudaStream_t stream = handle_of(*copies_);
+    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(size_bytes), cudaMemcpyDefault, stream), "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  }
+
   std::shared_ptr<CudaDevice> device_;
-  std::mutex mutex_;  // a copy waits for its own work alone
+  std::mutex mutex_;  // of what follows
   std::unique_ptr<Stream> copies_;
+  Buffer staging_;  // of the backend itself: no tensor's, so booked nowhere
 };
 
 }  // namespace

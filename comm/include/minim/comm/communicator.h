@@ -79,7 +79,7 @@ class Communicator {
   Work reduce_scatter(TensorView data, ReduceOptions reduce, CollectiveOptions options);
   /// sums (fp32, n / W elements) = FP32 sum over ranks, in rank order whatever the nodes, of this rank's slice of data, not
   /// rounded. data is left as it was.
-  Work reduce_scatter_fp32(TensorView data, TensorView sums, CollectiveOptions options);
+  Work reduce_scatter_fp32(ConstTensorView data, TensorView sums, CollectiveOptions options);
   /// Every rank's slice [r n / W, (r + 1) n / W) is copied to all ranks, in place. n must be a multiple of W.
   Work all_gather(TensorView data, CollectiveOptions options);
   /// Part s of `send` goes to part r of rank s's `receive`, W equal parts. The two do not overlap.
@@ -110,6 +110,11 @@ class Communicator {
 
 /// One rank: sums are scaled and rounded, the rest is copies.
 std::unique_ptr<Communicator> make_self_communicator();
+
+/// The ranks of `host`, a communicator that reaches memory of the host alone, with collectives on memory of `device`, too: these
+/// are copied to the host and back, in order on streams of their own. For ranks that share a GPU, or have nothing faster. Both
+/// outlive it. Collectives of both may alternate, in the same order on all ranks.
+std::unique_ptr<Communicator> make_staged_communicator(Communicator& host, Backend& device);
 
 struct ThreadGroupOptions {
   std::chrono::milliseconds deadline{60000};

@@ -52,6 +52,8 @@ class Backend {
 
   /// Whether the host may touch memory of `allocate`. Where it may not, only kernels and copies do.
   virtual bool host_accessible() const { return true; }
+  /// Whether the host may not touch what is at `address`, because it is memory of `allocate` of such a backend.
+  virtual bool on_device(const void* /*address*/) const { return false; }
   /// Uninitialised memory of the host that streams copy from and to without the host waiting; else as `allocate`.
   virtual Buffer allocate_host(std::int64_t size_bytes, MemoryKind kind) { return allocate(size_bytes, kind); }
   /// Copies between tensors of equal type and count in any memory of device or host and returns when that is done. For set-up,
