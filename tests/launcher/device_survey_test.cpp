@@ -60,6 +60,18 @@ TEST(DeviceSurvey, WarnsOfRanksOfANodeThatShareADevice) {
             std::vector<std::string>{"node 0: 2 ranks share CUDA device 0 (GPU) and compute in turn"});
 }
 
+TEST(DeviceSurvey, FindsTheRankThatHasLeastMemoryOfItsDevice) {
+  std::vector<DeviceReport> reports = {with_device(0, "a"), with_device(0, "b"), with_device(1, "a"), with_device(0, "a")};
+  reports[0].free_bytes = 1000;
+  reports[1].free_bytes = 600;
+  reports[2].free_bytes = 700;
+  reports[3].free_bytes = 998;  // measured a little later than on rank 0, which has the same device
+  const MemoryShare least = DeviceSurvey("auto", reports, 1).memory();
+  EXPECT_EQ(least.size_bytes, 499);
+  EXPECT_EQ(least.rank, 3);
+  EXPECT_EQ(least.ranks, 2);
+}
+
 /// With a module that finds three devices, the last too old.
 class DeviceLookup : public testing::Test {
  protected:

@@ -15,6 +15,7 @@ namespace {
 /// A report as it travels.
 struct Message {
   std::int32_t node, device, has_gpu, has_module;
+  std::int64_t free_bytes;
   char name[128], identity[64], reason[1024];
 };
 
@@ -23,7 +24,11 @@ void copy_text(const std::string& text, std::span<char> field) {
 }
 
 Message to_message(const DeviceReport& report) {
-  Message message{.node = report.node, .device = report.device, .has_gpu = report.has_gpu, .has_module = report.has_module};
+  Message message{.node = report.node,
+                  .device = report.device,
+                  .has_gpu = report.has_gpu,
+                  .has_module = report.has_module,
+                  .free_bytes = report.free_bytes};
   copy_text(report.name, message.name);
   copy_text(report.identity, message.identity);
   copy_text(report.reason, message.reason);
@@ -36,6 +41,7 @@ DeviceReport from_message(const Message& message) {
           .name = message.name,
           .identity = message.identity,
           .reason = message.reason,
+          .free_bytes = message.free_bytes,
           .has_gpu = message.has_gpu != 0,
           .has_module = message.has_module != 0};
 }
@@ -46,6 +52,27 @@ int rank_in_node(const Communicator& communicator) {
     if (communicator.node_of(rank) == communicator.node_of(communicator.rank())) ++local;
   }
   return local;
+}
+
+/// How many ranks have each device, by node and identity.
+std::map<std::pair<int, std::string>, int> ranks_of_devices(const std::vector<DeviceReport>& reports) {
+  std::map<std::pair<int, std::string>, int> ranks;
+  for (const DeviceReport& report : reports) {
+    if (!report.name.empty()) ++ranks[{report.node, report.identity}];
+  }
+  return ranks;
+}
+
+MemoryShare smallest_device_share(const std::vector<DeviceReport>& reports) {
+  auto ranks = ranks_of_devices(reports);
+  MemoryShare least;
+  for (std::size_t rank = 0; rank < reports.size(); ++rank) {
+    if (reports[rank].name.empty()) continue;
+    const int sharing = ranks[{reports[rank].node, reports[rank].identity}];
+    const MemoryShare share = memory_share(reports[rank].free_bytes, sharing, static_cast<int>(rank));
+    if (share.size_bytes < least.size_bytes) least = share;
+  }
+  return least;
 }
 
 InvalidArgument refusal(const std::string& reason) { return InvalidArgument("--device cuda: " + reason); }
@@ -64,6 +91,7 @@ DeviceReport look_for_device(const Communicator& communicator, bool wanted) {
     const CudaDeviceInfo info = cuda_device_info(report.device);
     report.name = info.name;
     report.identity = info.identity;
+    report.free_bytes = info.free_bytes;
   } catch (const DeviceError& error) {
     report.reason = error.what();
   }
@@ -81,10 +109,7 @@ std::vector<DeviceReport> gather_reports(Communicator& communicator, const Devic
 }
 
 std::vector<std::string> sharing_warnings(const std::vector<DeviceReport>& reports) {
-  std::map<std::pair<int, std::string>, int> ranks;
-  for (const DeviceReport& report : reports) {
-    if (!report.name.empty()) ++ranks[{report.node, report.identity}];
-  }
+  auto ranks = ranks_of_devices(reports);
   std::vector<std::string> warnings;
   for (const DeviceReport& report : reports) {
     int& sharing = ranks[{report.node, report.identity}];
@@ -103,6 +128,7 @@ DeviceSurvey::DeviceSurvey(const std::string& wanted, const std::vector<DeviceRe
   uses_cuda_ = wanted == "cuda" || lacks == reports.end();
   if (uses_cuda_) {
     notices_ = sharing_warnings(reports);
+    memory_ = smallest_device_share(reports);
   } else if (std::any_of(reports.begin(), reports.end(),
                          [](const auto& report) { return report.has_gpu || report.has_module; })) {
     const auto which = lacks - reports.begin();

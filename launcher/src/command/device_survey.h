@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "command/node_memory.h"
 #include "minim/comm/communicator.h"
 #include "minim/runtime/backend.h"
 
@@ -12,10 +14,11 @@ namespace minim::command {
 /// What a rank finds to compute on.
 struct DeviceReport {
   int node = 0;
-  int device = 0;           ///< the one that is this rank's: ranks of a node take theirs in turn
-  std::string name;         ///< of the device; empty where there is none for this rank
-  std::string identity;     ///< tells devices apart, also those that their processes number alike
-  std::string reason;       ///< one sentence: why there is none
+  int device = 0;        ///< the one that is this rank's: ranks of a node take theirs in turn
+  std::string name;      ///< of the device; empty where there is none for this rank
+  std::string identity;  ///< tells devices apart, also those that their processes number alike
+  std::string reason;    ///< one sentence: why there is none
+  std::int64_t free_bytes = 0;
   bool has_gpu = false;     ///< there is a GPU, with or without a driver that works
   bool has_module = false;  ///< there is a CUDA module, be it one that can be loaded or not
 };
@@ -38,6 +41,8 @@ class DeviceSurvey {
   DeviceSurvey(const std::string& wanted, Communicator& communicator);
 
   bool uses_cuda() const { return uses_cuda_; }
+  /// What a rank has of a device where that is least. For CUDA devices only.
+  const MemoryShare& memory() const { return memory_; }
   /// Sentences that the choice needs.
   const std::vector<std::string>& notices() const { return notices_; }
   /// This rank's backend; on the CPU with so many threads. Throws InvalidArgument where --device cannot be had on this rank.
@@ -46,6 +51,7 @@ class DeviceSurvey {
  private:
   DeviceReport own_;
   bool uses_cuda_ = false;
+  MemoryShare memory_;
   std::vector<std::string> notices_;
 };
 

@@ -80,13 +80,13 @@ void print_fallbacks(const StepFigures& figures) {
 ExitCode plan(const Request& request) {
   const RunConfig config = resolve(request.config);
   check_device(config.device);
-  const int threads = threads_of_rank(config.threads, request.ranks);
+  const auto backend = make_cpu_backend(threads_of_rank(config.threads, request.ranks));
   const std::int64_t total_steps = length_of(config, request.ranks).total_steps();
   const auto column = [&](const std::string& precision) {
     RunConfig as = config;
     as.precision = precision;
     as.loss_scale = "auto";
-    return figures_of(resolve(as), image_task(config), request.ranks, threads, total_steps);
+    return figures_of(resolve(as), image_task(config), request.ranks, *backend, total_steps);
   };
   std::vector<StepFigures> columns = {column("fp32"), column("mixed")};
   if (config.precision != "fp32" && config.precision != "mixed") columns.push_back(column(config.precision));

@@ -23,14 +23,13 @@ std::int64_t add_up(const StepFigures& figures) {
 
 }  // namespace
 
-StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, int threads, std::int64_t total_steps) {
+StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, Backend& backend, std::int64_t total_steps) {
   const Precision precision = parse_precision(config.precision);
   const Network network(config, task);
-  const auto backend = make_cpu_backend(threads);
   const double nominal_weight = static_cast<double>(config.batch * config.accumulate);
-  const auto plan = Plan::compile(network.training, *backend,
-                                  {.precision = precision, .batch = config.batch, .nominal_weight = nominal_weight});
-  const auto evaluation = Plan::compile(network.evaluation, *backend, {.precision = precision, .batch = config.batch});
+  const auto plan =
+      Plan::compile(network.training, backend, {.precision = precision, .batch = config.batch, .nominal_weight = nominal_weight});
+  const auto evaluation = Plan::compile(network.evaluation, backend, {.precision = precision, .batch = config.batch});
   const auto parameters = network.parameters();
   const OptimizerConfig optimizer = optimizer_config(config, total_steps);
 

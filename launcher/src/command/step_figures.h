@@ -24,8 +24,8 @@ struct StepFigures {
   std::vector<OperationCost> costs;  ///< of one micro-batch
 };
 
-/// Figures of a resolved configuration, computed without allocating tensors, for ranks of `threads` threads each in a run of
+/// Figures of a resolved configuration, computed without allocating tensors, for ranks with such a backend each in a run of
 /// `total_steps`.
-StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, int threads, std::int64_t total_steps);
+StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, Backend& backend, std::int64_t total_steps);
 
 }  // namespace minim::command

@@ -21,37 +21,49 @@ RunStart find_start(Communicator& communicator, const RunDirectory& directory) {
   return {.resumed = true, .step = info->step, .position = info->data_position, .world_size = info->world_size};
 }
 
-[[noreturn]] void refuse_memory(std::int64_t wanted_bytes, const MemoryShare& share, const std::string& remedy) {
-  throw InvalidArgument(fmt::format("a rank needs {} of memory, {} are available to each of {} on the node of rank {}: {}",
-                                    format_bytes(wanted_bytes), format_bytes(share.size_bytes), share.ranks, share.rank, remedy));
+/// What a rank has at most, as a part of a sentence.
+std::string describe(const MemoryShare& share, const DeviceSurvey& devices) {
+  const std::string size = format_bytes(share.size_bytes);
+  if (!devices.uses_cuda())
+    return fmt::format("{} are available to each of {} on the node of rank {}", size, share.ranks, share.rank);
+  if (share.ranks == 1) return fmt::format("the CUDA device of rank {} has {} free", share.rank, size);
+  return fmt::format("the CUDA device of rank {} has {} free for each of its {} ranks", share.rank, size, share.ranks);
 }
 
-/// Throws InvalidArgument where a rank needs more memory than the node that has the least to offer. `held_bytes`: what the
-/// optimizer alone needs. Where that is too much already nothing is compiled: kernels are not made for such sizes.
-void check_memory(const RunConfig& config, const ImageTask& task, std::int64_t held_bytes, const MemoryShare& share,
+/// Throws InvalidArgument where a rank needs more memory than the node or device that has the least to offer. `held_bytes`: what
+/// the optimizer alone needs. Where that is too much already nothing is compiled: kernels are not made for such sizes.
+void check_memory(const RunSettings& settings, const ImageTask& task, std::int64_t held_bytes, const MemoryShare& share,
                   Communicator& communicator, const MpiSession& mpi, std::int64_t total_steps) {
+  const RunConfig& config = settings.config;
+  const auto refuse = [&](std::int64_t wanted_bytes, const std::string& remedy) {
+    throw InvalidArgument(
+        fmt::format("a rank needs {} of memory, {}: {}", format_bytes(wanted_bytes), describe(share, *settings.devices), remedy));
+  };
   constexpr const char* kTooLarge = "the network itself is too large, see --width";
-  if (held_bytes > share.size_bytes) refuse_memory(held_bytes, share, kTooLarge);
-  const int threads = threads_of_rank(config.threads, mpi.core_sharing_ranks());
+  if (held_bytes > share.size_bytes) refuse(held_bytes, kTooLarge);
+  const auto backend = settings.devices->open(threads_of_rank(config.threads, mpi.core_sharing_ranks()));
   const auto needed = [&](std::int64_t batch) {
     communicator.keep_alive();
     RunConfig with = config;
     with.batch = batch;
-    return figures_of(with, task, mpi.size(), threads, total_steps).total_bytes;
+    return figures_of(with, task, mpi.size(), *backend, total_steps).total_bytes;
   };
   const std::int64_t wanted = needed(config.batch);
   if (wanted <= share.size_bytes) return;
   std::int64_t batch = config.batch / 2;
   while (batch > 0 && needed(batch) > share.size_bytes) batch /= 2;
-  refuse_memory(wanted, share, batch > 0 ? fmt::format("--batch {} fits", batch) : kTooLarge);
+  refuse(wanted, batch > 0 ? fmt::format("--batch {} fits", batch) : kTooLarge);
 }
 
 /// Throws, on every rank, what setting up the network and its optimizer over all ranks would throw. Collective.
-void check_set_up(const RunConfig& config, const RunStart& start, Communicator& communicator, const MpiSession& mpi) {
-  const MemoryShare share =
+void check_set_up(RunSettings& settings, Communicator& communicator, const MpiSession& mpi) {
+  const RunConfig& config = settings.config;
+  run_guarded(communicator, [&] { check_device(config.device); });
+  settings.devices.emplace(config.device, communicator);
+  const MemoryShare of_node =
       smallest_share(communicator, memory_share(available_memory_bytes(), mpi.local_size(), communicator.rank()));
+  const MemoryShare share = settings.devices->uses_cuda() ? settings.devices->memory() : of_node;
   run_guarded(communicator, [&] {
-    check_device(config.device);
     if (communicator.rank() != 0) return;
     const auto data = open_split(config, Split::train);
     const Network network(config, data->task());
@@ -59,11 +71,11 @@ void check_set_up(const RunConfig& config, const RunStart& start, Communicator& 
                            .global_batch = config.batch * config.accumulate * mpi.size(),
                            .epochs = config.epochs,
                            .steps = config.steps,
-                           .start_step = start.step,
-                           .start_position = start.position};
+                           .start_step = settings.start.step,
+                           .start_position = settings.start.position};
     const OptimizerMemory held =
         optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
-    check_memory(config, data->task(), held.total_bytes(), share, communicator, mpi, length.total_steps());
+    check_memory(settings, data->task(), held.total_bytes(), share, communicator, mpi, length.total_steps());
   });
 }
 
@@ -85,13 +97,13 @@ void resume_run(const Request& request, Communicator& communicator, const MpiSes
     const std::string conflict = resume_conflict(before, settings.config, settings.start.world_size == communicator.size());
     if (!conflict.empty()) throw InvalidArgument(conflict);
   });
-  check_set_up(settings.config, settings.start, communicator, mpi);
+  check_set_up(settings, communicator, mpi);
 }
 
 void start_run(const Request& request, Communicator& communicator, const MpiSession& mpi, RunSettings& settings) {
   run_guarded(communicator, [&] { settings.config = resolve(request.config); });
   // What is wrong shows before a directory is made.
-  check_set_up(settings.config, settings.start, communicator, mpi);
+  check_set_up(settings, communicator, mpi);
   std::string path;
   run_guarded(communicator, [&] {
     if (communicator.rank() != 0) return;

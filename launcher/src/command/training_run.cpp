@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "command/device_survey.h"
 #include "command/lost_ranks.h"
 
 namespace minim::command {
@@ -18,10 +17,9 @@ TrainingRun::TrainingRun(RunSettings settings, Communicator& communicator)
 
 void TrainingRun::set_up() {
   const RunConfig& config = settings_.config;
-  const DeviceSurvey devices(config.device, communicator_);
-  notices_ = devices.notices();
+  notices_ = settings_.devices->notices();
   run_guarded(communicator_, [&] {
-    backend_ = devices.open(settings_.threads);
+    backend_ = settings_.devices->open(settings_.threads);
     if (!backend_->host_accessible()) staged_ = make_staged_communicator(communicator_, *backend_);
     data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
     network_ = std::make_unique<Network>(config, data_.train->task());

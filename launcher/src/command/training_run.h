@@ -4,6 +4,7 @@
 #include <string>
 
 #include "command/exit_code.h"
+#include "command/device_survey.h"
 #include "command/experiment.h"
 #include "command/monitor.h"
 #include "command/stop_request.h"
@@ -25,6 +26,7 @@ struct RunSettings {
   RunStart start;
   int threads = 1;
   ProgressStyle style = ProgressStyle::plain;  ///< on rank 0
+  std::optional<DeviceSurvey> devices = {};
 };
 
 /// A run from its set-up to its end. All calls are collective. Where a rank is lost the process ends, see lost_ranks.h.

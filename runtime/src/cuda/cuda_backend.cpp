@@ -102,7 +102,12 @@ int device_count(std::string& reason) {
   return 0;
 }
 
-CudaDeviceInfo device_info(int device) { return CudaDevice(device).info(); }
+CudaDeviceInfo device_info(int index) {
+  const CudaDevice device(index);
+  CudaDeviceInfo info = device.info();
+  info.free_bytes = device.free_bytes();
+  return info;
+}
 
 std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   std::string reason;

@@ -27,10 +27,15 @@ TEST_P(CudaBatchNorm, ForwardHasTheSameBitsEveryTime) {
 
 TEST_P(CudaBatchNorm, ACountThatIsNoCountIsBroughtIntoRange) {
   const Tensor x = make_filled(DType::fp16, {3, 4, 4, 8}, 1);
-  expect_forward(x, 3, make_int32(7));
-  const Forward found = make_forward(DType::fp16, x.shape());
-  run_fast(arguments(x, found, make_int32(-1)));
-  for (std::int64_t i = 0; i < x.elements(); ++i) ASSERT_EQ(value_at(found.y, i), 0);
+  const auto forward = [&](std::int32_t valid_samples) {
+    Forward found = make_forward(DType::fp16, x.shape());
+    run_fast(arguments(x, found, make_int32(valid_samples)));
+    return found;
+  };
+  const Forward all = forward(3), too_many = forward(7), negative = forward(-1);
+  kernel_case::expect_same(too_many.y, all.y, "y");
+  kernel_case::expect_same(too_many.mean, all.mean, "mean");
+  for (std::int64_t i = 0; i < x.elements(); ++i) ASSERT_EQ(value_at(negative.y, i), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cuda, CudaBatchNorm, testing::Values(gpu::cuda_sets().front()), kernel_case::set_name);

@@ -20,6 +20,7 @@ struct CudaDeviceInfo {
   std::string identity;  ///< "GPU-" and 32 digits: the same for all processes that use the device, or the part of one
   int capability = 0;    ///< 90 for sm_90
   std::int64_t memory_bytes = 0;
+  std::int64_t free_bytes = 0;  ///< of it, when it was asked for
 };
 
 /// Whether there is a module, be it one that can be loaded or not.
