@@ -60,6 +60,36 @@ class Mirror {
   std::map<const void*, Tensor> copies_;
 };
 
+/// A workspace of exactly the bytes that a kernel asked for, before a margin that it may not write to. All of it is NaN, so that
+/// scratch which is read before it is written shows in the results.
+class WatchedWorkspace {
+ public:
+  WatchedWorkspace(Backend& backend, std::int64_t size_bytes)
+      : backend_(backend), size_bytes_(size_bytes), bytes_(static_cast<std::size_t>(size_bytes + kMarginBytes), kUntouched) {
+    memory_ = backend.allocate_tensor(DType::uint8, Shape{size_bytes + kMarginBytes}, MemoryKind::workspace);
+    backend.copy(memory_, host());
+  }
+  TensorView view() const { return memory_.view().slice(0, size_bytes_); }
+  void expect_margin_untouched() {
+    const std::int64_t end = size_bytes_ + kMarginBytes;
+    backend_.copy(host().slice(size_bytes_, end), memory_.view().slice(size_bytes_, end));
+    for (std::int64_t i = size_bytes_; i < end; ++i) {
+      ASSERT_EQ(bytes_[static_cast<std::size_t>(i)], kUntouched) << "byte " << i << " of a workspace of " << size_bytes_;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kMarginBytes = 4096;
+  static constexpr std::uint8_t kUntouched = 0xFF;
+
+  TensorView host() { return {bytes_.data(), DType::uint8, memory_.shape()}; }
+
+  Backend& backend_;
+  std::int64_t size_bytes_;
+  std::vector<std::uint8_t> bytes_;
+  Tensor memory_;
+};
+
 /// Prepares the kernel with a workspace of the size it asks for, where it has one, runs it and waits. All tensors are the host's:
 /// where the kernel cannot touch them it gets copies, which begin `offset` elements behind an aligned address.
 template <class Args>
@@ -73,9 +103,10 @@ void run_mirrored(Backend& backend, Stream& stream, Args args, std::int64_t offs
       view = mirror(view);
     });
   }
-  const Tensor workspace = backend.allocate_tensor(DType::uint8, Shape{backend.workspace_bytes(args)}, MemoryKind::workspace);
-  if constexpr (requires { args.workspace; }) args.workspace = workspace;
+  WatchedWorkspace workspace(backend, backend.workspace_bytes(args));
+  if constexpr (requires { args.workspace; }) args.workspace = workspace.view();
   backend.run(stream, args);
+  workspace.expect_margin_untouched();
   for (const TensorView& view : written) mirror.update_host(view);
 }
 

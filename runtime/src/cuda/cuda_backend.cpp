@@ -30,6 +30,8 @@ class CudaBackend final : public Backend {
     copies_ = make_cuda_stream(device_, "copies");
   }
 
+  std::shared_ptr<const CudaDevice> device() const { return device_; }
+
   std::string_view name() const override { return "cuda"; }
   bool host_accessible() const override { return false; }
   bool on_device(const void* address) const override { return type_of(address) == cudaMemoryTypeDevice; }
@@ -124,6 +126,8 @@ std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   add_batch_norm_kernels(*backend);
   add_batch_norm_backward_kernels(*backend);
   add_loss_kernels(*backend);
+  add_convolution_kernels(*backend, *backend->device());
+  add_linear_kernels(*backend, backend->device());
   return backend;
 }
 

@@ -45,6 +45,7 @@ class CudaStream final : public Stream {
 
   ~CudaStream() override {
     cudaStreamSynchronize(handle_);
+    state_.reset();
     cudaStreamDestroy(handle_);
   }
 
@@ -78,6 +79,7 @@ class CudaStream final : public Stream {
 
   cudaStream_t handle() const { return handle_; }
   CudaDevice& device() const { return *device_; }
+  std::unique_ptr<StreamState>& state() { return state_; }
 
  private:
   void enqueue_host(HostWork work) {
@@ -91,6 +93,7 @@ class CudaStream final : public Stream {
   std::shared_ptr<CudaDevice> device_;
   std::string name_;
   cudaStream_t handle_ = nullptr;
+  std::unique_ptr<StreamState> state_;
 };
 
 CudaStream& cuda_stream(Stream& stream) {
@@ -108,5 +111,7 @@ std::unique_ptr<Stream> make_cuda_stream(std::shared_ptr<CudaDevice> device, std
 cudaStream_t handle_of(Stream& stream) { return cuda_stream(stream).handle(); }
 
 CudaDevice& device_of(Stream& stream) { return cuda_stream(stream).device(); }
+
+std::unique_ptr<StreamState>& state_of(Stream& stream) { return cuda_stream(stream).state(); }
 
 }  // namespace minim::cuda

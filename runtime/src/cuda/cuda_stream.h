@@ -28,4 +28,13 @@ cudaStream_t handle_of(Stream& stream);
 /// The device that the stream belongs to. Throws InvalidArgument for a stream of another backend.
 CudaDevice& device_of(Stream& stream);
 
+/// What cuDNN keeps for a stream. Destroyed with the stream, after its work has run.
+class StreamState {
+ public:
+  virtual ~StreamState() = default;
+};
+
+/// Null until somebody puts something there. Throws InvalidArgument for a stream of another backend.
+std::unique_ptr<StreamState>& state_of(Stream& stream);
+
 }  // namespace minim::cuda

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "cuda/cuda_device.h"
 #include "minim/runtime/backend.h"
 
 namespace minim::cuda {
@@ -30,5 +31,9 @@ void add_batch_norm_kernels(Backend& backend);
 void add_batch_norm_backward_kernels(Backend& backend);
 /// Softmax cross-entropy forward and backward.
 void add_loss_kernels(Backend& backend);
+/// Convolution forward and both gradients, by cuDNN.
+void add_convolution_kernels(Backend& backend, const CudaDevice& device);
+/// Products with a weight matrix, forward and both gradients, by cuBLASLt.
+void add_linear_kernels(Backend& backend, std::shared_ptr<const CudaDevice> device);
 
 }  // namespace minim::cuda

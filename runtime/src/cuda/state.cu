@@ -1,8 +1,7 @@
-#include "cuda/check.h"
 #include "cuda/cuda_kernel.h"
-#include "cuda/cuda_stream.h"
 #include "cuda/flat.cuh"
 #include "cuda/kernels.h"
+#include "cuda/rows.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/kernels/state.h"
 
@@ -26,12 +25,7 @@ std::function<void(Stream&)> make_commit(const CommitState& args) {
   return [=](Stream& stream) { launch<commit_state>(stream, shape_for<kPack<float>>(loop), loop, committed, pending, applied); };
 }
 
-std::function<void(Stream&)> make_zero(const Zero& args) {
-  if (args.y.size_bytes() == 0) return [](Stream&) {};
-  return [y = args.y.raw(), size_bytes = static_cast<std::size_t>(args.y.size_bytes())](Stream& stream) {
-    check(cudaMemsetAsync(y, 0, size_bytes, handle_of(stream)), "cudaMemsetAsync");
-  };
-}
+std::function<void(Stream&)> make_zero(const Zero& args) { return make_fill_zero(args.y); }
 
 }  // namespace state_kernels
 

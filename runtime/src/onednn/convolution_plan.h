@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "onednn/convolution_problem.h"
+#include "convolution_problem.h"
 #include "onednn/primitive.h"
-#include "onednn/workspace.h"
+#include "workspace.h"
 
 namespace minim::onednn {
 

@@ -11,34 +11,10 @@
 namespace minim::onednn {
 namespace {
 
-ProductProblem problem_of(const LinearForward& args) {
-  return {.m = args.x.shape()[0],
-          .n = args.w.shape()[0],
-          .k = args.w.shape()[1],
-          .b_transposed = true,
-          .has_bias = args.bias.present(),
-          .storage = args.x.dtype()};
-}
-
-ProductProblem problem_of(const LinearBackwardData& args) {
-  return {.m = args.dy.shape()[0], .n = args.w.shape()[1], .k = args.w.shape()[0], .storage = args.dy.dtype()};
-}
-
-ProductProblem problem_of(const LinearBackwardWeights& args) {
-  return {.m = args.dw.shape()[0],
-          .n = args.dw.shape()[1],
-          .k = args.x.shape()[0],
-          .a_transposed = true,
-          .accumulate = args.accumulate,
-          .storage = args.x.dtype()};
-}
-
-bool empty(const ProductProblem& problem) { return problem.m == 0 || problem.n == 0 || problem.k == 0; }
-
 template <class Args>
 std::int64_t workspace_of(const Args& args, int threads) {
   const auto problem = problem_of(args);
-  return empty(problem) ? 0 : plan_product(problem, threads).workspace_bytes;
+  return problem.empty() ? 0 : plan_product(problem, threads).workspace_bytes;
 }
 
 template <class Args>
@@ -69,17 +45,17 @@ void store_bias_gradient(const LinearBackwardWeights& args) {
 }  // namespace
 
 std::function<void()> prepare(const LinearForward& args, int threads) {
-  if (empty(problem_of(args))) return [args] { fill_rows(args.bias, args.y); };
+  if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y); };
   return [product = make_product(args, args.x, args.w, args.bias, args.y, threads)] { product->run(); };
 }
 
 std::function<void()> prepare(const LinearBackwardData& args, int threads) {
-  if (empty(problem_of(args))) return [dx = args.dx] { fill_zero(dx); };
+  if (problem_of(args).empty()) return [dx = args.dx] { fill_zero(dx); };
   return [product = make_product(args, args.dy, args.w, {}, args.dx, threads)] { product->run(); };
 }
 
 std::function<void()> prepare(const LinearBackwardWeights& args, int threads) {
-  if (empty(problem_of(args))) {
+  if (problem_of(args).empty()) {
     return [args] {
       if (!args.accumulate) fill_zero(args.dw);
       store_bias_gradient(args);

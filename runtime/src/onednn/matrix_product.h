@@ -6,19 +6,10 @@
 
 #include "minim/runtime/tensor.h"
 #include "onednn/primitive.h"
-#include "onednn/workspace.h"
+#include "product_problem.h"
+#include "workspace.h"
 
 namespace minim::onednn {
-
-/// c[m, n] = a b + bias: by shapes and types alone.
-struct ProductProblem {
-  std::int64_t m = 0, n = 0, k = 0;
-  bool a_transposed = false;  ///< stored [k, m] instead of [m, k]
-  bool b_transposed = false;  ///< stored [n, k] instead of [k, n]
-  bool has_bias = false;      ///< [n], added to every row of c
-  bool accumulate = false;    ///< add to c
-  DType storage = DType::fp32;
-};
 
 /// How one dimension is cut into tiles: all of `size`, but for the last, which may be smaller.
 struct Tiling {

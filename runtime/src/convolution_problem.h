@@ -4,7 +4,7 @@
 
 #include "minim/runtime/kernels/convolution.h"
 
-namespace minim::onednn {
+namespace minim {
 
 enum class ConvolutionPass : std::uint8_t { forward, backward_data, backward_weights };
 
@@ -22,6 +22,8 @@ struct ConvolutionProblem {
   std::int64_t samples() const { return x[0]; }
   /// No products at all: an image, a window or an output has no elements.
   bool empty() const { return x.elements() == 0 || w.elements() == 0 || y.elements() == 0; }
+
+  friend bool operator==(const ConvolutionProblem&, const ConvolutionProblem&) = default;
 };
 
 inline ConvolutionProblem problem_of(const Conv2dForward& args) {
@@ -54,4 +56,4 @@ inline ConvolutionProblem problem_of(const Conv2dBackwardWeights& args) {
           .accumulate = args.accumulate};
 }
 
-}  // namespace minim::onednn
+}  // namespace minim

@@ -6,7 +6,7 @@
 #include "minim/runtime/memory.h"
 #include "minim/runtime/tensor.h"
 
-namespace minim::onednn {
+namespace minim {
 
 /// A piece of a workspace; empty for what needs none.
 struct Region {
@@ -35,4 +35,4 @@ class WorkspaceLayout {
   std::int64_t size_bytes_ = 0;
 };
 
-}  // namespace minim::onednn
+}  // namespace minim

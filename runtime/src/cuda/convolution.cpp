@@ -1,0 +1,108 @@
+#include "minim/runtime/kernels/convolution.h"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cuda/cuda_kernel.h"
+#include "cuda/cudnn/convolution_plan.h"
+#include "cuda/cudnn/execution.h"
+#include "cuda/kernels.h"
+#include "cuda/rows.h"
+
+namespace minim::cuda {
+namespace {
+
+using cudnn::BoundTensor;
+using cudnn::Execution;
+using cudnn::Plan;
+
+/// The plans of one device: what asks for the size of a workspace and what is prepared later get the same. Thread-safe.
+class ConvolutionPlans {
+ public:
+  explicit ConvolutionPlans(int device) : device_(device) {}
+
+  std::shared_ptr<const Plan> find(const ConvolutionProblem& problem) {
+    const std::scoped_lock lock(mutex_);
+    const auto found = std::ranges::find(plans_, problem, &Entry::first);
+    if (found != plans_.end()) return found->second;
+    if (!properties_) properties_ = cudnn::DeviceProperties::of_device(device_);
+    return plans_.emplace_back(problem, std::make_shared<const Plan>(cudnn::plan_convolution(problem, *properties_))).second;
+  }
+
+ private:
+  using Entry = std::pair<ConvolutionProblem, std::shared_ptr<const Plan>>;
+
+  std::mutex mutex_;
+  int device_;
+  std::optional<cudnn::DeviceProperties> properties_;  // asked for when there is something to plan
+  std::vector<Entry> plans_;
+};
+
+using Enqueue = std::function<void(Stream&)>;
+
+Enqueue execution(ConvolutionPlans& plans, const ConvolutionProblem& problem, const std::vector<BoundTensor>& tensors,
+                  TensorView workspace) {
+  return [execution = Execution(plans.find(problem), tensors, workspace)](Stream& stream) { execution.enqueue(stream); };
+}
+
+Enqueue make(const Conv2dForward& args, ConvolutionPlans& plans) {
+  const auto problem = problem_of(args);
+  if (problem.empty()) return make_fill_rows(args.bias, args.y);
+  std::vector<BoundTensor> tensors{{cudnn::kX, args.x}, {cudnn::kW, args.w}, {cudnn::kY, args.y}};
+  if (args.bias.present()) tensors.push_back({cudnn::kBias, args.bias});
+  return execution(plans, problem, tensors, args.workspace);
+}
+
+Enqueue make(const Conv2dBackwardData& args, ConvolutionPlans& plans) {
+  const auto problem = problem_of(args);
+  if (problem.empty()) return make_fill_zero(args.dx);
+  return execution(plans, problem, {{cudnn::kX, args.dx}, {cudnn::kW, args.w}, {cudnn::kY, args.dy}}, args.workspace);
+}
+
+Enqueue make_weights(const Conv2dBackwardWeights& args, ConvolutionPlans& plans) {
+  const auto problem = problem_of(args);
+  if (!problem.empty()) {
+    return execution(plans, problem, {{cudnn::kX, args.x}, {cudnn::kW, args.dw}, {cudnn::kY, args.dy}}, args.workspace);
+  }
+  return args.accumulate ? [](Stream&) {} : make_fill_zero(args.dw);
+}
+
+Enqueue make(const Conv2dBackwardWeights& args, ConvolutionPlans& plans) {
+  Enqueue weights = make_weights(args, plans);
+  if (!args.dbias.present()) return weights;
+  return [weights, bias = make_sum_rows(args.dy, args.dbias, args.accumulate, args.workspace)](Stream& stream) {
+    weights(stream);
+    bias(stream);
+  };
+}
+
+template <class Args>
+std::int64_t workspace_bytes(const Args& args, ConvolutionPlans& plans) {
+  const auto problem = problem_of(args);
+  std::int64_t size_bytes = problem.empty() ? 0 : plans.find(problem)->workspace_bytes;
+  if constexpr (requires { args.dbias; }) {  // one after the other in the same workspace
+    if (args.dbias.present()) size_bytes = std::max(size_bytes, sum_rows_workspace_bytes(args.dy));
+  }
+  return size_bytes;
+}
+
+template <class Args>
+void add(Backend& backend, const std::shared_ptr<ConvolutionPlans>& plans) {
+  backend.add_kernel<Args>(cuda_kernel<Args>([plans](const Args& args) { return make(args, *plans); },
+                                             [plans](const Args& args) { return workspace_bytes(args, *plans); }),
+                           kSet);
+}
+
+}  // namespace
+
+void add_convolution_kernels(Backend& backend, const CudaDevice& device) {
+  const auto plans = std::make_shared<ConvolutionPlans>(device.index());
+  add<Conv2dForward>(backend, plans);
+  add<Conv2dBackwardData>(backend, plans);
+  add<Conv2dBackwardWeights>(backend, plans);
+}
+
+}  // namespace minim::cuda

@@ -1,0 +1,88 @@
+#include "cuda/cudnn/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "minim/runtime/error.h"
+
+namespace minim::cuda::cudnn {
+namespace {
+
+/// Proposals that are looked at. Each mode returns fewer for convolutions.
+constexpr std::int64_t kMostProposals = 64;
+
+constexpr std::array kRefusedNotes = {
+    CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS,
+    CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION,
+    CUDNN_NUMERICAL_NOTE_FFT,
+    CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC,
+    CUDNN_NUMERICAL_NOTE_WINOGRAD,
+    CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4,
+    CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6,
+    CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13,
+};
+
+bool allows(const PlanRules& rules, const Descriptor& engine) {
+  const auto notes =
+      engine.get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+  return std::ranges::none_of(notes, [&](cudnnBackendNumericalNote_t note) {
+    if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) return !rules.tensor_cores;
+    return std::ranges::find(kRefusedNotes, note) != kRefusedNotes.end();
+  });
+}
+
+/// Engines with their settings, the fastest first as cuDNN thinks.
+std::vector<Descriptor> proposals(const Descriptor& graph, const DeviceProperties& device, cudnnBackendHeurMode_t mode) {
+  Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
+      .set(CUDNN_ATTR_ENGINEHEUR_MODE, mode)
+      .set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device.descriptor())
+      .finalize();
+  return heuristics.get_list(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, kMostProposals);
+}
+
+/// Nothing when the rules refuse the proposal. Throws DeviceError when cuDNN cannot follow its own proposal.
+std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties& device, const PlanRules& rules) {
+  const auto engines = proposal.get_list(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1);
+  if (!allows(rules, engines.at(0))) return {};
+  Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+  plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, proposal)
+      .set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device.descriptor())
+      .finalize();
+  const auto workspace_bytes = plan.get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
+  if (workspace_bytes > rules.most_workspace_bytes) return {};
+  return Plan{.descriptor = plan,
+              .engine = engines.at(0).get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX),
+              .workspace_bytes = workspace_bytes};
+}
+
+}  // namespace
+
+DeviceProperties DeviceProperties::of_device(int index) {
+  Descriptor descriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  descriptor.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, std::int32_t{index}).finalize();
+  return DeviceProperties(std::move(descriptor));
+}
+
+DeviceProperties DeviceProperties::from_json(std::string_view json) {
+  Descriptor descriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  descriptor.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::span<const char>(json)).finalize();
+  return DeviceProperties(std::move(descriptor));
+}
+
+Plan make_plan(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules) {
+  std::string refusal = "none is proposed that repeats its bits, sums in FP32 and fits its workspace";
+  for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+    for (const Descriptor& proposal : proposals(graph, device, mode)) {
+      try {
+        if (auto plan = plan_from(proposal, device, rules)) return *std::move(plan);
+      } catch (const DeviceError& error) {  // the next may do
+        refusal = error.what();
+      }
+    }
+  }
+  throw DeviceError("cuDNN has no plan: " + refusal);
+}
+
+}  // namespace minim::cuda::cudnn

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string_view>
+
+#include "cuda/cudnn/descriptor.h"
+
+namespace minim::cuda::cudnn {
+
+/// What cuDNN has to know of a device to plan for it.
+class DeviceProperties {
+ public:
+  /// Of a device of this process.
+  static DeviceProperties of_device(int index);
+  /// Of any device, as cuDNN writes them (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION). Takes no device and no driver.
+  static DeviceProperties from_json(std::string_view json);
+
+  const Descriptor& descriptor() const { return descriptor_; }
+
+ private:
+  explicit DeviceProperties(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
+
+  Descriptor descriptor_;
+};
+
+/// Every tensor starts on a multiple of this, as those of arenas and buckets do.
+inline constexpr std::int64_t kTensorAlignmentBytes = 16;
+
+/// Which engines may be taken. Never those that repeat no bits, convert inputs to a narrower type, add in one, or multiply
+/// transformed numbers (Winograd, FFT): results are sums of products in FP32.
+struct PlanRules {
+  bool tensor_cores = true;  ///< for FP32 that would be TF32
+  std::int64_t most_workspace_bytes = 0;
+};
+
+/// How cuDNN computes an operation graph on a device.
+struct Plan {
+  Descriptor descriptor;
+  std::int64_t engine;  ///< cuDNN's number of the engine among those for such graphs
+  std::int64_t workspace_bytes;
+};
+
+/// The first plan of those that cuDNN's heuristics propose which the rules allow. Throws DeviceError when there is none.
+Plan make_plan(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules);
+
+}  // namespace minim::cuda::cudnn

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <vector>
+
+#include "runtime/kernel_case.h"
+
+/// What the tests of kernels that sum products share.
+namespace minim::product_suite {
+
+using kernel_case::kFloatingTypes;
+using kernel_case::value_at;
+
+/// Largest error of a sum of `terms` products in FP32, added in any order, whose magnitudes sum to `magnitudes` (Higham,
+/// "Accuracy and Stability of Numerical Algorithms", section 3.1). A product may be rounded, and a bias or old value added.
+inline double sum_error(std::int64_t terms, double magnitudes) {
+  const double n_u = static_cast<double>(terms + 2) * kernel_case::kUnit;
+  return n_u / (1 - n_u) * magnitudes;
+}
+
+/// A test that runs the kernels of one set.
+class ProductCase : public kernel_case::KernelCase {
+ protected:
+  /// An FP32 tensor with the values of `tensor`, or their magnitudes.
+  Tensor exactly(const Tensor& tensor) {
+    return mapped(tensor, [](double value) { return value; });
+  }
+  Tensor magnitudes(const Tensor& tensor) {
+    return mapped(tensor, [](double value) { return std::abs(value); });
+  }
+
+  /// Both have the same bits, except that any NaN equals any other.
+  static void expect_equal(const std::vector<Tensor>& found, const std::vector<Tensor>& wanted, const std::string& what) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      kernel_case::expect_same(found[i], wanted[i], what + ", result " + std::to_string(i));
+    }
+  }
+
+  /// Every element of `found` is `exact`'s, summed in FP32 over `terms` products of these magnitudes, rounded once.
+  static void expect_sum(const Tensor& found, std::int64_t terms, const Tensor& exact, const Tensor& magnitudes,
+                         const std::string& what) {
+    kernel_case::expect_rounded_once(
+        found, exact, [&](std::int64_t i) { return sum_error(terms, value_at(magnitudes, i)); }, what);
+  }
+
+ private:
+  template <class Map>
+  Tensor mapped(const Tensor& tensor, const Map& map) {
+    Tensor result = make(DType::fp32, tensor.shape());
+    for (std::int64_t i = 0; i < result.elements(); ++i) kernel_case::set_value(result, i, map(value_at(tensor, i)));
+    return result;
+  }
+};
+
+/// The results of a pass that writes two gradients.
+struct Gradients {
+  Tensor dw, dbias;
+};
+
+}  // namespace minim::product_suite
