@@ -66,6 +66,12 @@ void Work::wait() const {
 
 Event Work::event() const { return collective_ ? collective_->event() : Event(); }
 
+void Work::precede(Stream& stream) const {
+  if (collective_) communicator_->order(*collective_, stream);
+}
+
+void Communicator::order(detail::Collective& collective, Stream& stream) { stream.wait(collective.event()); }
+
 Work Communicator::all_reduce(TensorView data, ReduceOptions reduce, CollectiveOptions options) {
   Request request = in_place(CollectiveKind::all_reduce, data, std::move(options));
   request.scale_exponent = reduce.scale_exponent;

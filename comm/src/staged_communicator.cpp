@@ -35,6 +35,7 @@ class StagedCommunicator final : public Communicator {
  protected:
   Work submit(Request request) override;
   void wait_for(const Collective& collective) override;
+  void order(Collective& collective, Stream& stream) override;
 
  private:
   /// A collective, its tensors on the host, and how far it has come.
@@ -188,6 +189,13 @@ void StagedCommunicator::wait_for(const Collective& collective) {
       advance();
     });
   }
+}
+
+/// A stream of a device that waits for the host holds up what needs the device to come to rest, such as memory to be had and
+/// kernels to be loaded. So the host waits, whatever the stream.
+void StagedCommunicator::order(Collective& collective, Stream& /*stream*/) {
+  wait_for(collective);
+  collective.rethrow_failure();
 }
 
 void StagedCommunicator::keep_alive() {

@@ -153,7 +153,7 @@ void ShardedOptimizer::Impl::issue_reduction(BucketState& bucket) {
 void ShardedOptimizer::Impl::agree(Stream& compute) {
   const Work gather = communicator.all_gather(agreement.records(), {.label = "agreement", .after = compute.record()});
   works.push_back(gather);
-  compute.wait(gather.event());
+  gather.precede(compute);
   agreement.fold(compute);
 }
 
@@ -204,7 +204,7 @@ void ShardedOptimizer::begin_step(Stream& compute) {
 void ShardedOptimizer::before_use(const Parameter& parameter, Stream& compute) {
   BucketState& bucket = impl_->buckets[static_cast<std::size_t>(impl_->place(parameter).bucket)];
   if (bucket.gather_awaited || !impl_->sharded) return;
-  compute.wait(bucket.gather.event());
+  bucket.gather.precede(compute);
   bucket.gather_awaited = true;
 }
 
@@ -227,8 +227,8 @@ void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstT
   impl_->issue_reductions();
   impl_->agreement.fill(compute, loss, weight, correct, report);
   for (BucketState& bucket : impl_->buckets) {
-    if (impl_->sharded && !bucket.gather_awaited) compute.wait(bucket.gather.event());  // nobody used it; the update writes it
-    compute.wait(bucket.reduction.event());
+    if (impl_->sharded && !bucket.gather_awaited) bucket.gather.precede(compute);  // nobody used it; the update writes it
+    bucket.reduction.precede(compute);
     bucket.check->launch(compute);
   }
   impl_->agree(compute);

@@ -42,6 +42,9 @@ class Work {
   void wait() const;
   /// Happens when the collective has completed; fails with its error. Somebody has to drive the communicator meanwhile.
   Event event() const;
+  /// Orders what `stream` is given from here on after the collective. On a stream of a CPU the host goes on, and somebody has to
+  /// drive the communicator meanwhile; otherwise this may drive it, until the device can do the rest.
+  void precede(Stream& stream) const;
 
  private:
   class Communicator* communicator_ = nullptr;
@@ -106,6 +109,8 @@ class Communicator {
   virtual Work submit(detail::Request request) = 0;
   /// Drives the queue until `collective` has completed. Throws its error.
   virtual void wait_for(const detail::Collective& collective) = 0;
+  /// See Work::precede.
+  virtual void order(detail::Collective& collective, Stream& stream);
 };
 
 /// One rank: sums are scaled and rounded, the rest is copies.
