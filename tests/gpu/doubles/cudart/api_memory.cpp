@@ -10,6 +10,7 @@
 #include "cudart/host_memory.h"
 #include "cudart/refuse.h"
 #include "cudart/settings.h"
+#include "double.h"
 
 namespace cudart {
 namespace {

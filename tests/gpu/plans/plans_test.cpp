@@ -1,0 +1,113 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "cuda/cudnn/convolution_plan.h"
+#include "minim/model/plan.h"
+#include "minim/model/zoo.h"
+
+/// The convolutions of the zoo as cuDNN's own library plans them for devices that are not there. Engines that it compiles for
+/// the device take a driver: where there is none, the next proposal is taken.
+namespace minim::cuda::cudnn {
+namespace {
+
+/// What is planned for whom. Devices are described as cuDNN describes them, in devices/.
+struct Support {
+  std::string device;
+  bool bf16;
+};
+const Support kSupport[] = {
+    {"t4", false},      // sm_75
+    {"a100", true},     // sm_80
+    {"rtx3090", true},  // sm_86
+    {"l4", true},       // sm_89
+    {"h100", true},     // sm_90
+    {"b200", true},     // sm_100
+    {"rtx5090", true},  // sm_120
+};
+
+struct Network {
+  std::string model;
+  ImageTask task;
+  std::int64_t width = 64;
+};
+const Network kNetworks[] = {
+    {"lenet", {.height = 28, .width = 28, .channels = 1, .classes = 10}},
+    {"resnet-18", {.height = 28, .width = 28, .channels = 1, .classes = 10}, 16},
+    {"resnet-18", {.height = 32, .width = 32, .channels = 3, .classes = 10}, 16},
+    {"resnet-18", {.height = 224, .width = 224, .channels = 3, .classes = 1000}},
+    {"resnet-50", {.height = 224, .width = 224, .channels = 3, .classes = 1000}},
+};
+constexpr std::int64_t kBatches[] = {1, 7, 64};
+
+constexpr std::int64_t kMostWorkspaceBytes = 256 << 20;
+
+DeviceProperties properties_of(const std::string& device) {
+  std::ifstream file(MINIM_DEVICES "/" + device + ".json");
+  return DeviceProperties::from_json(std::string(std::istreambuf_iterator<char>(file), {}));
+}
+
+/// The convolutions that a backend is asked about.
+class Convolutions {
+ public:
+  explicit Convolutions(Backend& backend) {
+    note<Conv2dForward>(backend);
+    note<Conv2dBackwardData>(backend);
+    note<Conv2dBackwardWeights>(backend);
+  }
+  /// Each once.
+  const std::vector<ConvolutionProblem>& all() const { return problems_; }
+
+ private:
+  template <class Args>
+  void note(Backend& backend) {
+    const auto workspace_bytes = [this](const Args& args) -> std::int64_t {
+      const auto problem = problem_of(args);
+      if (std::ranges::find(problems_, problem) == problems_.end()) problems_.push_back(problem);
+      return 0;
+    };
+    backend.add_kernel<Args>({.prepare = nullptr, .workspace_bytes = workspace_bytes}, "noted");
+  }
+
+  std::vector<ConvolutionProblem> problems_;
+};
+
+std::vector<ConvolutionProblem> convolutions_of_the_zoo(Precision precision) {
+  const auto backend = make_reference_backend();
+  const Convolutions convolutions(*backend);
+  for (const Network& network : kNetworks) {
+    Model model;
+    Graph graph(model, Graph::Mode::training);
+    build_classifier(graph, network.model, network.task, {.width = network.width});
+    for (const std::int64_t batch : kBatches) minim::Plan::compile(graph, *backend, {.precision = precision, .batch = batch});
+  }
+  return convolutions.all();
+}
+
+class CudnnPlans : public testing::TestWithParam<Support> {};
+
+TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheZoo) {
+  const DeviceProperties device = properties_of(GetParam().device);
+  for (const Precision precision : {Precision::fp32, Precision::mixed, Precision::bf16}) {
+    const auto convolutions = convolutions_of_the_zoo(precision);
+    ASSERT_GT(convolutions.size(), 100U);
+    for (const ConvolutionProblem& problem : convolutions) {
+      if (problem.storage == DType::bf16 && !GetParam().bf16) {
+        EXPECT_THROW(plan_convolution(problem, device), DeviceError);
+      } else {
+        EXPECT_LE(plan_convolution(problem, device).workspace_bytes, kMostWorkspaceBytes);
+      }
+    }
+  }
+}
+
+std::string device_name(const testing::TestParamInfo<Support>& support) { return support.param.device; }
+
+INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlans, testing::ValuesIn(kSupport), device_name);
+
+}  // namespace
+}  // namespace minim::cuda::cudnn
