@@ -38,8 +38,18 @@ class ProductCase : public kernel_case::KernelCase {
   /// Every element of `found` is `exact`'s, summed in FP32 over `terms` products of these magnitudes, rounded once.
   static void expect_sum(const Tensor& found, std::int64_t terms, const Tensor& exact, const Tensor& magnitudes,
                          const std::string& what) {
-    kernel_case::expect_rounded_once(
-        found, exact, [&](std::int64_t i) { return sum_error(terms, value_at(magnitudes, i)); }, what);
+    expect_sum(found, terms, exact, magnitudes, nullptr, what);
+  }
+  /// The same, but rounded before `addend` is added, too. Null: it is not.
+  static void expect_sum(const Tensor& found, std::int64_t terms, const Tensor& exact, const Tensor& magnitudes,
+                         const Tensor* addend, const std::string& what) {
+    const auto error = [&](std::int64_t i) {
+      const double of_sum = sum_error(terms, value_at(magnitudes, i));
+      if (addend == nullptr) return of_sum;
+      const double sum = std::abs(value_at(exact, i) - value_at(*addend, i));
+      return of_sum + kernel_case::half_ulp(found.dtype(), sum + of_sum);
+    };
+    kernel_case::expect_rounded_once(found, exact, error, what);
   }
 
  private:

@@ -1,3 +1,4 @@
+#include "cuda/cudnn/convolution_plan.h"
 #include "gpu/kernels/cuda_set.h"
 #include "minim/runtime/cuda.h"
 #include "runtime/convolution_suite.h"
@@ -29,6 +30,11 @@ const Case kLayers[] = {
 /// exact but for the one rounding on store. Sums in FP16, of rounded parts, or of transformed operands show.
 class CudaConvolution : public KernelConvolution {
  protected:
+  /// What computes a convolution, for messages.
+  static std::string engine_of(const ConvolutionProblem& problem) {
+    const auto plan = cuda::cudnn::plan_convolution(problem, cuda::cudnn::DeviceProperties::of_device(0));
+    return "engine " + std::to_string(plan.engine) + " of cuDNN " + std::to_string(cudnnGetVersion());
+  }
   Tensor make_eighths(const Shape& shape, std::uint32_t seed) {
     Tensor tensor = make(DType::fp32, shape);
     for (std::int64_t i = 0; i < tensor.elements(); ++i) {
@@ -45,7 +51,8 @@ class CudaConvolution : public KernelConvolution {
   void expect_rounded(const Tensor& found, const Tensor& exact, const std::string& what) {
     const Tensor wanted = as(found.dtype(), exact);
     for (std::int64_t i = 0; i < found.elements(); ++i) {
-      ASSERT_EQ(kernel_case::value_at(found, i), kernel_case::value_at(wanted, i)) << what << ", element " << i;
+      const double f = kernel_case::value_at(found, i), e = kernel_case::value_at(wanted, i);
+      ASSERT_EQ(f, e) << what << ", element " << i << ": off by " << f - e;
     }
   }
 };
@@ -53,31 +60,37 @@ class CudaConvolution : public KernelConvolution {
 TEST_P(CudaConvolution, SumsOfALayerAreExact) {
   for (const Case& c : kLayers) {
     const Tensor x = make_eighths(c.x(), 1), w = make_eighths(c.w(), 2), bias = make_eighths({c.outputs}, 3);
-    const Tensor dy = make_eighths(c.y(), 4), old_dw = make_eighths(c.w(), 5), old_dbias = make_eighths({c.outputs}, 6);
-    const Tensor y = make(DType::fp32, c.y()), dx = make(DType::fp32, c.x());
-    const Tensor dw = as(DType::fp32, old_dw), dbias = as(DType::fp32, old_dbias);
-    const auto run_all = [&](const auto& run, DType dtype, const Tensor& y_, const Tensor& dx_, const Gradients& gradients) {
-      const Tensor x_ = as(dtype, x), w_ = as(dtype, w), bias_ = as(dtype, bias), dy_ = as(dtype, dy);
-      run(Conv2dForward{.x = x_, .w = w_, .bias = bias_, .y = y_, .geometry = c.geometry, .workspace = {}});
-      run(Conv2dBackwardData{.dy = dy_, .w = w_, .dx = dx_, .geometry = c.geometry, .workspace = {}});
-      run(Conv2dBackwardWeights{.x = x_,
-                                .dy = dy_,
-                                .dw = gradients.dw,
-                                .dbias = gradients.dbias,
-                                .geometry = c.geometry,
-                                .accumulate = true,
-                                .workspace = {}});
+    const Tensor dy = make_eighths(c.y(), 4);
+    // Runs a pass on operands of `dtype`; `run(args, result, what)`.
+    const auto forward = [&](const auto& run, DType dtype, const Tensor& y) {
+      run(Conv2dForward{.x = as(dtype, x), .w = as(dtype, w), .bias = as(dtype, bias), .y = y, .geometry = c.geometry}, y, "y");
     };
-    run_all([&](const auto& args) { run_oracle(args); }, DType::fp32, y, dx, {dw, dbias});
+    const auto backward_data = [&](const auto& run, DType dtype, const Tensor& dx) {
+      run(Conv2dBackwardData{.dy = as(dtype, dy), .w = as(dtype, w), .dx = dx, .geometry = c.geometry}, dx, "dx");
+    };
+    const auto backward_weights = [&](const auto& run, DType dtype, const Tensor& dw, const Tensor& dbias) {
+      run(Conv2dBackwardWeights{.x = as(dtype, x), .dy = as(dtype, dy), .dw = dw, .dbias = dbias, .geometry = c.geometry}, dw,
+          "dw");
+    };
+    const Tensor y = make(DType::fp32, c.y()), dx = make(DType::fp32, c.x());
+    const Tensor dw = make(DType::fp32, c.w()), dbias = make(DType::fp32, {c.outputs});
+    const auto run_exactly = [&](const auto& args, const Tensor&, const char*) { run_oracle(args); };
+    forward(run_exactly, DType::fp32, y);
+    backward_data(run_exactly, DType::fp32, dx);
+    backward_weights(run_exactly, DType::fp32, dw, dbias);
     for (const DType dtype : kFloatingTypes) {
-      const std::string what = c.name + ", " + std::string(name(dtype));
-      const Tensor found_y = make(dtype, c.y()), found_dx = make(dtype, c.x());
-      const Gradients found{as(dtype, old_dw), as(dtype, old_dbias)};
-      run_all([&](const auto& args) { run_fast(args); }, dtype, found_y, found_dx, found);
-      expect_rounded(found_y, y, what + ", y");
-      expect_rounded(found_dx, dx, what + ", dx");
-      expect_rounded(found.dw, dw, what + ", dw");
-      expect_rounded(found.dbias, dbias, what + ", dbias");
+      const std::string what = c.name + ", " + std::string(name(dtype)) + ", ";
+      const auto expect_exact = [&](const Tensor& exact) {
+        return [&](const auto& args, const Tensor& found, const char* result) {
+          run_fast(args);
+          expect_rounded(found, exact, what + result + " by " + engine_of(problem_of(args)));
+        };
+      };
+      const Tensor found_dbias = make(dtype, {c.outputs});
+      forward(expect_exact(y), dtype, make(dtype, c.y()));
+      backward_data(expect_exact(dx), dtype, make(dtype, c.x()));
+      backward_weights(expect_exact(dw), dtype, make(dtype, c.w()), found_dbias);
+      expect_rounded(found_dbias, dbias, what + "dbias");
     }
   }
 }

@@ -9,7 +9,8 @@ namespace minim::cuda::cudnn {
 enum ConvolutionTensor : std::int64_t { kX = 1, kW, kY, kBias };
 
 /// A convolution of tensors stored [N, H, W, C] and of the problem's type, computed in FP32. Forward adds the bias; a weight
-/// gradient with `accumulate` adds to what is there. The problem is not empty. Throws DeviceError when cuDNN has no plan for it.
+/// gradient with `accumulate` adds to what is there, which most of cuDNN's engines do after they have rounded the sum: none has
+/// an FP32 gradient of narrower operands. The problem is not empty. Throws DeviceError when cuDNN has no plan for it.
 Plan plan_convolution(const ConvolutionProblem& problem, const DeviceProperties& device);
 
 }  // namespace minim::cuda::cudnn

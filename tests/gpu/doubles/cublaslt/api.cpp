@@ -50,10 +50,11 @@ T get(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_
   return value;
 }
 
-Algorithm choose(cublasLtMatmulPreference_t preference) {
+Algorithm choose(const Product& product, cublasLtMatmulPreference_t preference) {
   const auto schemes = get<std::uint32_t>(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
-  if ((schemes & ~std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE}) != 0) {
-    double_refuse("cuBLASLt may choose an algorithm that rounds parts of its sums to the type of the result");
+  const std::uint32_t harmless = product.adds_bias ? CUBLASLT_REDUCTION_SCHEME_NONE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  if ((schemes & ~harmless) != 0) {
+    double_refuse("cuBLASLt may choose an algorithm that rounds sums before they are complete");
   }
   const auto most_bytes = get<std::uint64_t>(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
   return {.mark = kMark,
@@ -97,8 +98,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
                                               cublasLtMatmulHeuristicResult_t results[], int* found) {
   const doubles::Hidden hidden;
   check_handle("cublasLtMatmulAlgoGetHeuristic", handle);
-  const Product product({operation, a, b, c, d});
-  const Algorithm algorithm = choose(preference);
+  const Algorithm algorithm = choose(Product({operation, a, b, c, d}), preference);
   *found = wanted > 0 ? 1 : 0;
   if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
   results[0] = {};

@@ -55,14 +55,16 @@ bool transposes(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t n
   return get<std::int32_t>(operation, name) == CUBLAS_OP_T;
 }
 
-const void* bias_of(cublasLtMatmulDesc_t operation, DType dtype) {
+bool adds_bias_of(cublasLtMatmulDesc_t operation) {
   const auto epilogue = get<std::uint32_t>(operation, CUBLASLT_MATMUL_DESC_EPILOGUE);
-  if (epilogue == CUBLASLT_EPILOGUE_DEFAULT) return nullptr;
-  if (epilogue != CUBLASLT_EPILOGUE_BIAS) refuse("an epilogue that is no bias");
-  const auto type = get<std::int32_t>(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE);
+  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS) refuse("an epilogue that is no bias");
+  return epilogue == CUBLASLT_EPILOGUE_BIAS;
+}
+
+void check_bias_type(cublasLtMatmulDesc_t operation, DType dtype) {
   const std::int32_t wanted = dtype == DType::fp32 ? CUDA_R_32F : dtype == DType::fp16 ? CUDA_R_16F : CUDA_R_16BF;
-  if (type != wanted) refuse("a bias of another type than the matrices");
-  return get<const void*>(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER);
+  if (get<std::int32_t>(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE) == wanted) return;
+  refuse("a bias of another type than the matrices");
 }
 
 TensorView at(const void* data, DType dtype, const Shape& shape) {
@@ -80,7 +82,9 @@ Product::Product(const Descriptors& descriptors)
       result(shape_of(descriptors.d)),
       right_transposed(transposes(descriptors.operation, CUBLASLT_MATMUL_DESC_TRANSA)),
       left_transposed(transposes(descriptors.operation, CUBLASLT_MATMUL_DESC_TRANSB)),
-      bias(bias_of(descriptors.operation, dtype)) {
+      adds_bias(adds_bias_of(descriptors.operation)),
+      bias(adds_bias ? get<const void*>(descriptors.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER) : nullptr) {
+  if (adds_bias) check_bias_type(descriptors.operation, dtype);
   if (get<std::int32_t>(descriptors.operation, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE) != CUBLAS_COMPUTE_32F ||
       get<std::int32_t>(descriptors.operation, CUBLASLT_MATMUL_DESC_SCALE_TYPE) != CUDA_R_32F) {
     refuse("a product that is not computed in FP32");
@@ -100,10 +104,10 @@ std::function<void()> Product::work(const void* right_data, const void* left_dat
   if (beta != 0 && beta != 1) refuse("a factor of the old result other than 0 and 1");
   if (right_transposed && !left_transposed && beta == 0) {
     minim::LinearForward args{.x = l, .w = r, .y = c};
-    if (bias != nullptr) args.bias = at(bias, dtype, {result[1]});
+    if (adds_bias) args.bias = at(bias, dtype, {result[1]});
     return [args] { doubles::run_kernel(args); };
   }
-  if (bias != nullptr) refuse("a bias that is not added to a linear layer's output");
+  if (adds_bias) refuse("a bias that is not added to a linear layer's output");
   if (!right_transposed && !left_transposed && beta == 0) {
     return [args = minim::LinearBackwardData{.dy = l, .w = r, .dx = c}] { doubles::run_kernel(args); };
   }

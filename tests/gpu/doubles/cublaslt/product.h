@@ -27,7 +27,8 @@ struct Product {
   minim::DType dtype;
   minim::Shape right, left, result;  ///< as they are stored
   bool right_transposed, left_transposed;
-  const void* bias = nullptr;
+  bool adds_bias;
+  const void* bias;  ///< null while only an algorithm is being chosen
 };
 
 }  // namespace cublaslt_double

@@ -33,7 +33,8 @@ struct Conv2dBackwardData {
   TensorView workspace;
 };
 
-/// dw = sum over samples and positions of x dy, in FP32, rounded once. With `accumulate` the old dw is added before rounding.
+/// dw = sum over samples and positions of x dy, in FP32, rounded once. With `accumulate` the old dw is added before rounding; on
+/// CUDA devices to the rounded sum, and the result rounded again.
 struct Conv2dBackwardWeights {
   ConstTensorView x;   ///< [N, H, W, C]
   ConstTensorView dy;  ///< [N, OH, OW, O]
