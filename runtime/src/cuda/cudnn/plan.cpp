@@ -23,7 +23,10 @@ constexpr std::array kRefusedNotes = {
     CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13,
 };
 
+std::int64_t number_of(const Descriptor& engine) { return engine.get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX); }
+
 bool allows(const PlanRules& rules, const Descriptor& engine) {
+  if (std::ranges::find(rules.refused_engines, number_of(engine)) != rules.refused_engines.end()) return false;
   const auto notes =
       engine.get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
   return std::ranges::none_of(notes, [&](cudnnBackendNumericalNote_t note) {
@@ -52,9 +55,7 @@ std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties
       .finalize();
   const auto workspace_bytes = plan.get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
   if (workspace_bytes > rules.most_workspace_bytes) return {};
-  return Plan{.descriptor = plan,
-              .engine = engines.at(0).get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX),
-              .workspace_bytes = workspace_bytes};
+  return Plan{.descriptor = plan, .engine = number_of(engines.at(0)), .workspace_bytes = workspace_bytes};
 }
 
 }  // namespace

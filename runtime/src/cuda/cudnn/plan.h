@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "cuda/cudnn/descriptor.h"
@@ -30,6 +31,7 @@ inline constexpr std::int64_t kTensorAlignmentBytes = 16;
 struct PlanRules {
   bool tensor_cores = true;  ///< for FP32 that would be TF32
   std::int64_t most_workspace_bytes = 0;
+  std::span<const std::int64_t> refused_engines = {};  ///< by cuDNN's numbers: those that do more than cuDNN says
 };
 
 /// How cuDNN computes an operation graph on a device.
