@@ -6,8 +6,6 @@
 namespace minim::cuda {
 namespace relu_kernels {
 
-// Elements pass as they are stored, so that a NaN keeps its bits.
-
 struct Rectify {
   template <class T>
   __device__ T operator()(T x) const {
