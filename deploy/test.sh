@@ -22,7 +22,7 @@ fi
 # Read by programs that were built with a sanitizer only. ThreadSanitizer ends a program at its first report, so that a rank that
 # leaves in haste cannot hide it; AddressSanitizer refuses memory that there is not as the system does.
 export ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-export LSAN_OPTIONS="suppressions=$PWD/tests/leak_sanitizer.supp" TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/thread_sanitizer.supp"
+export LSAN_OPTIONS="print_suppressions=0 suppressions=$PWD/tests/leak_sanitizer.supp" TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/thread_sanitizer.supp"
 
 cmake --preset "$preset" -DMINIM_PYTHON="$PWD/build/venv/bin/python"
 cmake --build --preset "$preset"

@@ -176,7 +176,8 @@ TEST_P(ConformanceUnderFailure, ARankThatFallsSilentAfterItsWorkIsNamed) {
         } else {
           EXPECT_EQ(comm_error([&] { rank->barrier({.label = "end", .after = {}}).wait(); }),
                     fmt::format("barrier of \"end\": rank {} missing after 1.5 s", worker));
-          EXPECT_GT(std::chrono::steady_clock::now() - start, kImpatient * 3 / 2);
+          // Signs of work from other nodes come twice per deadline, so the last that was heard may be that old already.
+          EXPECT_GT(std::chrono::steady_clock::now() - start, kImpatient * 5 / 4);
         }
         rank.meet();
         if (rank->rank() == worker) {
