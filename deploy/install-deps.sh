@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache                      # build
-  libopenmpi-dev openmpi-bin                        # communication
+  libopenmpi-dev openmpi-bin libboost-dev           # communication
   libdnnl-dev libhwy-dev                            # CPU kernels
   libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev  # command line, text, files
   libgtest-dev python3-venv procps                  # tests

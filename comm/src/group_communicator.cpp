@@ -127,14 +127,28 @@ void GroupCommunicator::forget_hints() {
   hint_sequence_ = 0;
 }
 
+std::vector<int> GroupCommunicator::needed_ranks() const {
+  std::vector<int> ranks = node_.missing();
+  if (transport_) {
+    for (const int r : transport_->awaited()) ranks.push_back(r);
+  }
+  return ranks;
+}
+
+bool GroupCommunicator::is_gone(int rank) const {
+  if (topology_.is_local(rank)) return node_.has_left(rank) || node_.has_ended(rank);
+  return transport_->lost(rank);
+}
+
 void GroupCommunicator::check_lives(const Signature& signature) {
-  for (const int peer : node_.missing()) {
-    const bool left = node_.has_left(peer);
-    if (!left && !node_.has_ended(peer)) continue;
+  for (const int peer : needed_ranks()) {
+    if (!is_gone(peer)) continue;
     check_node();  // a rank that fails says why before it goes
+    check_other_nodes();
     // It may have come to this collective and gone in between.
-    const auto missing = node_.missing();
-    if (std::find(missing.begin(), missing.end(), peer) == missing.end()) continue;
+    const auto needed = needed_ranks();
+    if (std::find(needed.begin(), needed.end(), peer) == needed.end()) continue;
+    const bool left = topology_.is_local(peer) && node_.has_left(peer);
     throw CommError(fmt::format("rank {} {} {}", peer, left ? "has left before" : "is gone in", signature.title()));
   }
 }

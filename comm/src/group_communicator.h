@@ -14,8 +14,8 @@ class GroupCommunicator : public QueuedCommunicator {
  public:
   int rank() const final { return topology_.rank; }
   int size() const final { return topology_.size; }
-  int nodes() const final { return topology_.nodes(); }
-  int node_of(int rank) const final { return topology_.node_of.at(static_cast<std::size_t>(rank)); }
+  int nodes() const override { return topology_.nodes(); }
+  int node_of(int rank) const override { return topology_.node_of.at(static_cast<std::size_t>(rank)); }
   std::string_view name() const final { return name_; }
   void abort(const std::string& reason) final;
 
@@ -41,6 +41,9 @@ class GroupCommunicator : public QueuedCommunicator {
  private:
   void abandon_messages() noexcept;
   void check_lives(const Signature& signature);
+  bool is_gone(int rank) const;
+  /// Ranks that this one cannot do without now.
+  std::vector<int> needed_ranks() const;
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();

@@ -46,6 +46,9 @@ class Transport {
   virtual bool complete() = 0;
   /// Ranks that something is still to be received from.
   virtual std::vector<int> awaited() const = 0;
+  /// Whether nothing will ever come from that rank again: its process has ended or its communicator has gone. False where the
+  /// transport cannot tell.
+  virtual bool lost(int /*rank*/) const { return false; }
 
   virtual void notify(int to, const Notice& notice) = 0;
   virtual std::optional<Notice> poll_notice() = 0;

@@ -1,4 +1,4 @@
-// What every communicator does with data: run by thread_test.cpp and mpi_test.cpp on their kinds of groups.
+// What every communicator does with data: run by thread_test.cpp, tcp_test.cpp and mpi_test.cpp on their kinds of groups.
 
 #include <fmt/format.h>
 

@@ -30,6 +30,7 @@ struct GroupKind {
   int ranks_per_node = 0;  ///< 0: one node
   /// Makes the groups with that deadline and runs `body` as every rank that this process has.
   std::function<void(std::chrono::milliseconds deadline, const std::function<void(Rank&)>& body)> run;
+  bool has_only_messages = false;  ///< ranks of a node share no memory either
 
   friend std::ostream& operator<<(std::ostream& out, const GroupKind& kind) { return out << kind.name; }
 };

@@ -1,10 +1,7 @@
 // Runs the conformance suite on groups of threads, also with all memory staged, and on a group of one.
 
-#include <exception>
-#include <thread>
-
 #include "forwarding_communicator.h"
-#include "group.h"
+#include "rank_threads.h"
 
 namespace minim::test {
 namespace {
@@ -12,20 +9,11 @@ namespace {
 using Groups = std::vector<std::unique_ptr<Communicator>>;
 
 void play(Groups groups, Groups sides, const std::function<void(Rank&)>& body) {
-  std::vector<std::thread> threads;
-  for (std::size_t r = 0; r < groups.size(); ++r) {
-    threads.emplace_back([&body, rank = std::make_shared<Rank>(Rank{std::move(groups[r]), std::move(sides[r])})]() mutable {
-      try {
-        body(*rank);
-      } catch (const std::exception& error) {
-        ADD_FAILURE() << "rank " << (*rank)->rank() << " threw: " << error.what();
-        rank->group->abort(error.what());
-        rank->side->abort(error.what());
-      }
-      rank.reset();
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  const auto make = [&](int rank) {
+    const auto r = static_cast<std::size_t>(rank);
+    return Rank{std::move(groups[r]), std::move(sides[r])};
+  };
+  play_on_threads(static_cast<int>(groups.size()), make, body);
 }
 
 GroupKind threads(int size, int ranks_per_node) {
