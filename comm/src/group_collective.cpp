@@ -1,5 +1,7 @@
 #include "group_collective.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -44,6 +46,14 @@ void GroupCollective::post() {
   const Location location =
       fits_slot() ? Location{} : context_.registry.locate(request_.input.raw(), request_.input.size_bytes());
   context_.node.post(signature_, location, sequence_ % 2);
+}
+
+/// All ranks of the node have come and agree; the first of each node knows the same of the nodes.
+Steps GroupCollective::agree() {
+  post();
+  co_await Arrival(context_.node);
+  check_agreement();
+  if (topology().nodes() > 1 && topology().local_rank == 0) co_await agree_between_nodes();
 }
 
 void GroupCollective::check_agreement() const {
@@ -180,12 +190,9 @@ void GroupCollective::read_slots() {
 // Pieces.
 
 Steps GroupCollective::in_pieces() {
-  post();
-  co_await Arrival(context_.node);
-  check_agreement();
-  const bool several_nodes = topology().nodes() > 1;
-  if (several_nodes && topology().local_rank == 0) co_await agree_between_nodes();
+  co_await agree();
   choose_access();
+  const bool several_nodes = topology().nodes() > 1;
   for (piece_ = 0; piece_ < slices_.pieces(); ++piece_) {
     if (staged_) fill_staging();
     if (staged_ || several_nodes) co_await Arrival(context_.node);
@@ -269,9 +276,27 @@ Steps GroupCollective::sum_own_slice() {
   }
 }
 
+// On a device.
+
+Steps GroupCollective::on_device() {
+  co_await agree();
+  if (topology().nodes() > 1) co_await Arrival(context_.node);  // the nodes have agreed, too
+  try {
+    context_.device->start(request_);
+    context_.node.arrive();  // nobody waits for it: it shows who has started
+    context_.device_at_work = true;
+    co_await Finished(*context_.device);
+  } catch (const DeviceError& error) {
+    throw DeviceError(fmt::format("rank {} in {}: {}", me(), signature_.title(), error.what()));
+  }
+  context_.device_at_work = false;
+}
+
 Steps run_collective(GroupContext context, const Request& request, Signature signature, std::uint64_t sequence) {
   GroupCollective collective(context, request, signature, sequence);
-  if (collective.fits_slot()) {
+  if (signature.on_device) {
+    co_await collective.on_device();
+  } else if (collective.fits_slot()) {
     co_await collective.through_slots();
   } else {
     co_await collective.in_pieces();

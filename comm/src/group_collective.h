@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "collective.h"
+#include "device_collectives.h"
 #include "node.h"
 #include "registry.h"
 #include "slices.h"
@@ -24,7 +25,9 @@ struct GroupContext {
   Transport* transport;  ///< null when there is one node
   const Registry& registry;
   Scratch& scratch;
-  bool& nodes_meet;  ///< set while this rank waits for all nodes to come to the collective
+  bool& nodes_meet;           ///< set while this rank waits for all nodes to come to the collective
+  DeviceCollectives* device;  ///< null where everything lies in the host's memory
+  bool& device_at_work;       ///< set while the device has a collective in hand
 };
 
 /// One collective of a group, from this rank's side.
@@ -44,10 +47,12 @@ class GroupCollective {
   bool fits_slot() const;
   Steps through_slots();
   Steps in_pieces();
+  Steps on_device();
 
  private:
   // Agreement.
   void post();
+  Steps agree();
   void check_agreement() const;
   Steps agree_between_nodes();
   void choose_access();

@@ -14,6 +14,9 @@ namespace {
 
 /// How often a waiting rank looks whether its peers' processes still exist.
 constexpr std::chrono::milliseconds kBetweenChecksOfLives{50};
+/// A collective of the devices ends at about the same time on all ranks. One that has ended on a rank which then went must have
+/// ended here after so long.
+constexpr std::chrono::milliseconds kGraceOfDevices{500};
 
 bool is_crowded(int ranks) {
   cpu_set_t cores;
@@ -37,8 +40,25 @@ GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, S
 Steps GroupCommunicator::start(const Collective& collective) {
   ++sequence_;
   nodes_meet_ = false;
-  return run_collective({topology_, node_, transport_.get(), *registry_, scratch_, nodes_meet_}, collective.request(),
-                        collective.signature(), sequence_);
+  device_at_work_ = false;
+  const Request& request = collective.request();
+  Signature signature = collective.signature();
+  signature.on_device = device_ && request.input.elements() > 0 && device_->is_device_memory(request.input.raw());
+  if (signature.on_device && !device_->is_device_memory(request.output.raw())) {
+    throw InvalidArgument(fmt::format("{}: the input lies on a device, the output does not", signature.title()));
+  }
+  const GroupContext context{topology_, node_,       transport_.get(), *registry_,
+                             scratch_,  nodes_meet_, device_.get(),    device_at_work_};
+  return run_collective(context, request, signature, sequence_);
+}
+
+Buffer GroupCommunicator::allocate_on_device(const Backend& backend, std::int64_t size_bytes, MemoryKind kind) {
+  if (!device_) {
+    throw InvalidArgument(fmt::format("communicator \"{}\" reaches the host's memory only, that of backend \"{}\" is asked for",
+                                      name_, backend.name()));
+  }
+  barrier({.label = fmt::format("allocation of {} bytes", size_bytes), .after = {}}).wait();
+  return device_->allocate(size_bytes, kind);
 }
 
 void GroupCommunicator::abort(const std::string& reason) {
@@ -58,7 +78,7 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
   last_silence_ = silent;
   if (silent >= next_check_of_lives_) {
     next_check_of_lives_ = silent + kBetweenChecksOfLives;
-    check_lives(collective.signature());
+    check_lives(collective.signature(), silent);
   }
   // Nodes compare notes half way to the first deadline, or when another one begins to: a rank that waits for one that waits for a
   // third shall name the third.
@@ -127,10 +147,13 @@ void GroupCommunicator::forget_hints() {
   hint_sequence_ = 0;
 }
 
-std::vector<int> GroupCommunicator::needed_ranks() const {
+std::vector<int> GroupCommunicator::needed_ranks(Clock::duration silent) const {
   std::vector<int> ranks = node_.missing();
   if (transport_) {
     for (const int r : transport_->awaited()) ranks.push_back(r);
+  }
+  for (int r = 0; r < size() && device_at_work_ && silent >= kGraceOfDevices; ++r) {
+    if (r != rank()) ranks.push_back(r);
   }
   return ranks;
 }
@@ -140,13 +163,13 @@ bool GroupCommunicator::is_gone(int rank) const {
   return transport_->lost(rank);
 }
 
-void GroupCommunicator::check_lives(const Signature& signature) {
-  for (const int peer : needed_ranks()) {
+void GroupCommunicator::check_lives(const Signature& signature, Clock::duration silent) {
+  for (const int peer : needed_ranks(silent)) {
     if (!is_gone(peer)) continue;
     check_node();  // a rank that fails says why before it goes
     check_other_nodes();
     // It may have come to this collective and gone in between.
-    const auto needed = needed_ranks();
+    const auto needed = needed_ranks(silent);
     if (std::find(needed.begin(), needed.end(), peer) == needed.end()) continue;
     const bool left = topology_.is_local(peer) && node_.has_left(peer);
     throw CommError(fmt::format("rank {} {} {}", peer, left ? "has left before" : "is gone in", signature.title()));
@@ -185,6 +208,10 @@ void GroupCommunicator::give_up(const Signature& signature, Clock::duration sile
   if (first_rank_knows && silent < deadline_ * 5 / 4) return;
   if (hint_sequence_ == sequence_) ranks = add_hints(ranks);
   if (ranks.empty()) ranks = node_.missing();
+  if (ranks.empty() && device_at_work_) {
+    throw CommError(fmt::format("{}: all ranks have come, {} has not done it after {:.1f} s", signature.title(), name(),
+                                std::chrono::duration<double>(silent).count()));
+  }
   if (ranks.empty()) return;  // they have come meanwhile
   throw CommError(missing_text(signature, ranks, deadline_));
 }
@@ -215,19 +242,24 @@ void GroupCommunicator::close_transport() {
 
 void GroupCommunicator::spread_failure(const std::string& reason) noexcept {
   const bool first_to_know = node_.fail(reason);
-  if (!transport_) return;
-  try {
-    abandon_messages();
-    if (!first_to_know) return;
-    Notice notice;
-    notice.from = rank();
-    const std::size_t length = std::min(reason.size(), sizeof notice.text - 1);
-    std::memcpy(notice.text, reason.data(), length);
-    for (int r = 0; r < size(); ++r) {
-      if (!topology_.is_local(r)) transport_->notify(r, notice);
+  if (transport_) {
+    try {
+      abandon_messages();
+      if (first_to_know) spread_to_other_nodes(reason);
+    } catch (const std::exception&) {
+      // The other nodes find out by their own deadlines.
     }
-  } catch (const std::exception&) {
-    // The other nodes find out by their own deadlines.
+  }
+  if (device_) device_->abort();  // last: it may take a moment
+}
+
+void GroupCommunicator::spread_to_other_nodes(const std::string& reason) {
+  Notice notice;
+  notice.from = rank();
+  const std::size_t length = std::min(reason.size(), sizeof notice.text - 1);
+  std::memcpy(notice.text, reason.data(), length);
+  for (int r = 0; r < size(); ++r) {
+    if (!topology_.is_local(r)) transport_->notify(r, notice);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "device_collectives.h"
 #include "group_collective.h"
 #include "queued_communicator.h"
 
@@ -16,8 +17,12 @@ class GroupCommunicator : public QueuedCommunicator {
   int size() const final { return topology_.size; }
   int nodes() const override { return topology_.nodes(); }
   int node_of(int rank) const override { return topology_.node_of.at(static_cast<std::size_t>(rank)); }
-  std::string_view name() const final { return name_; }
+  std::string_view name() const final { return device_ ? device_->name() : name_; }
   void abort(const std::string& reason) final;
+
+  std::chrono::milliseconds deadline() const { return deadline_; }
+  /// From here on `device` moves what lies in a device's memory. All ranks say so between the same collectives.
+  void use_device(std::unique_ptr<DeviceCollectives> device) { device_ = std::move(device); }
 
  protected:
   GroupCommunicator(std::string_view name, Topology topology, Segment segment, std::unique_ptr<Transport> transport,
@@ -34,16 +39,19 @@ class GroupCommunicator : public QueuedCommunicator {
   const Topology& topology() const { return topology_; }
   NodeGroup& node() { return node_; }
   const std::shared_ptr<Registry>& registry() { return registry_; }
-  std::chrono::milliseconds deadline() const { return deadline_; }
+  bool uses_device() const { return device_ != nullptr; }
+  /// Memory of a device, for collectives that a `DeviceCollectives` moves. Throws InvalidArgument where there is none.
+  Buffer allocate_on_device(const Backend& backend, std::int64_t size_bytes, MemoryKind kind);
   /// Ends all messages between nodes.
   void close_transport();
 
  private:
   void abandon_messages() noexcept;
-  void check_lives(const Signature& signature);
+  void spread_to_other_nodes(const std::string& reason);
+  void check_lives(const Signature& signature, Clock::duration silent);
   bool is_gone(int rank) const;
   /// Ranks that this one cannot do without now.
-  std::vector<int> needed_ranks() const;
+  std::vector<int> needed_ranks(Clock::duration silent) const;
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();
@@ -62,6 +70,8 @@ class GroupCommunicator : public QueuedCommunicator {
   std::chrono::milliseconds deadline_;
   std::uint64_t sequence_ = 0;
   bool nodes_meet_ = false;
+  std::unique_ptr<DeviceCollectives> device_;  // null where collectives take place in the host's memory only
+  bool device_at_work_ = false;
 
   // About the silence in the present collective.
   Clock::duration last_silence_{};

@@ -150,6 +150,7 @@ class MpiCommunicator final : public GroupCommunicator {
 };
 
 Buffer MpiCommunicator::allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) {
+  if (!backend.host_accessible()) return allocate_on_device(backend, size_bytes, kind);
   // MPI's own collectives know no deadline: everybody is here before they are called.
   barrier({.label = fmt::format("allocation of {} bytes", size_bytes), .after = {}}).wait();
   free_released_windows();

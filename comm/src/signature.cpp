@@ -39,7 +39,8 @@ void Signature::set_label(std::string_view text) {
 }
 
 std::uint64_t Signature::digest() const {
-  const auto small = static_cast<std::uint64_t>(kind) << 8U | static_cast<std::uint64_t>(dtype);
+  const auto small =
+      static_cast<std::uint64_t>(on_device) << 16U | static_cast<std::uint64_t>(kind) << 8U | static_cast<std::uint64_t>(dtype);
   const auto numbers =
       static_cast<std::uint64_t>(static_cast<std::uint32_t>(root)) << 32U | static_cast<std::uint32_t>(scale_exponent);
   return mix(mix(mix(mix(small, numbers), static_cast<std::uint64_t>(elements)), label_hash), 0);
@@ -52,7 +53,9 @@ std::string Signature::title() const {
 std::string Signature::describe() const {
   std::string text = title();
   if (kind == CollectiveKind::broadcast) text += fmt::format(" from rank {}", root);
-  if (kind != CollectiveKind::barrier) text += fmt::format(" ({} {})", elements, minim::name(dtype));
+  if (kind != CollectiveKind::barrier) {
+    text += fmt::format(" ({} {}{})", elements, minim::name(dtype), on_device ? " on a device" : "");
+  }
   if (scale_exponent != 0) text += fmt::format(" times 2^{}", scale_exponent);
   return text;
 }

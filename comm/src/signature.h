@@ -31,6 +31,7 @@ struct Signature {
   std::int32_t scale_exponent = 0;
   CollectiveKind kind = CollectiveKind::barrier;
   DType dtype = DType::uint8;
+  bool on_device = false;  ///< the tensors lie in a device's memory
   char label[kLabelBytes] = {};
 
   void set_label(std::string_view text);

@@ -44,6 +44,7 @@ class TcpCommunicator final : public GroupCommunicator {
   int node_of(int rank) const override { return machines_.node_of.at(static_cast<std::size_t>(rank)); }
 
   Buffer allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) override {
+    if (!backend.host_accessible()) return allocate_on_device(backend, size_bytes, kind);
     barrier({.label = fmt::format("allocation of {} bytes", size_bytes), .after = {}}).wait();
     return backend.allocate(size_bytes, kind);
   }

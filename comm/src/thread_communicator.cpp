@@ -23,6 +23,7 @@ class ThreadCommunicator final : public GroupCommunicator {
 };
 
 Buffer ThreadCommunicator::allocate(Backend& backend, std::int64_t size_bytes, MemoryKind kind) {
+  if (uses_device() && !backend.host_accessible()) return allocate_on_device(backend, size_bytes, kind);
   auto memory = std::make_shared<Buffer>(backend.allocate(size_bytes, kind));
   std::vector<std::int64_t> addresses(static_cast<std::size_t>(size()));
   addresses[static_cast<std::size_t>(rank())] = reinterpret_cast<std::intptr_t>(memory->data());

@@ -29,7 +29,8 @@ GroupKind ranks(int ranks_per_node) {
   const std::string name = ranks_per_node == 0 ? "OneNode" : "NodesOf" + std::to_string(ranks_per_node);
   return {name, world_size(), ranks_per_node,
           [ranks_per_node](std::chrono::milliseconds deadline, const std::function<void(Rank&)>& body) {
-            Rank rank{make_mpi_communicator(MPI_COMM_WORLD, {deadline, ranks_per_node}), make_mpi_communicator(MPI_COMM_WORLD)};
+            Rank rank{.group = make_mpi_communicator(MPI_COMM_WORLD, {deadline, ranks_per_node}),
+                      .side = make_mpi_communicator(MPI_COMM_WORLD)};
             try {
               body(rank);
             } catch (const std::exception& error) {

@@ -18,7 +18,7 @@ GroupKind over_tcp(int size) {
               const auto join = [&](const char* name, std::chrono::milliseconds patience) {
                 return make_tcp_communicator({.rank = rank, .size = size, .rendezvous = folder.file(name), .deadline = patience});
               };
-              return Rank{join("group", deadline), join("side", kPatient)};
+              return Rank{.group = join("group", deadline), .side = join("side", kPatient)};
             };
             play_on_threads(size, make, body);
           },

@@ -11,7 +11,7 @@ using Groups = std::vector<std::unique_ptr<Communicator>>;
 void play(Groups groups, Groups sides, const std::function<void(Rank&)>& body) {
   const auto make = [&](int rank) {
     const auto r = static_cast<std::size_t>(rank);
-    return Rank{std::move(groups[r]), std::move(sides[r])};
+    return Rank{.group = std::move(groups[r]), .side = std::move(sides[r])};
   };
   play_on_threads(static_cast<int>(groups.size()), make, body);
 }

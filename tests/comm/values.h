@@ -8,32 +8,43 @@
 
 namespace minim::test {
 
-/// Where a test keeps its tensors: in memory from `allocate`, in ordinary memory, or differently on each rank.
-enum class Place { allocated, ordinary, mixed };
-inline constexpr Place kPlaces[] = {Place::allocated, Place::ordinary, Place::mixed};
-
-/// A tensor in the memory that a test asks for.
+/// A tensor in the memory that a test asks for. The test works on `data()`: where that is not the tensor itself, `write` and
+/// `read` copy to and from it.
 template <class T>
 class Values {
  public:
-  Values(Communicator& group, std::int64_t elements, Place place) : elements_(elements) {
+  Values(Rank& rank, std::int64_t elements, Place place) : backend_(*rank.backend), elements_(elements) {
+    const Shape reserved{std::max<std::int64_t>(1, elements)};
     // All ranks allocate, whether they use it or not: it is a collective call.
     if (place != Place::ordinary) {
-      buffer_ = group.allocate(backend_, std::max<std::int64_t>(1, elements) * size_bytes(kDType<T>), MemoryKind::gradients);
+      allocated_ = rank->allocate(backend_, reserved.elements() * size_bytes(kDType<T>), MemoryKind::gradients);
     }
-    if (place == Place::ordinary || (place == Place::mixed && group.rank() % 2 == 0)) {
-      vector_.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, elements)));
+    const bool is_ordinary = place == Place::ordinary || (place == Place::mixed && rank->rank() % 2 == 0);
+    if (is_ordinary || !backend_.host_accessible()) {
+      host_ = backend_.allocate_host_tensor(kDType<T>, reserved, MemoryKind::staging);
     }
+    data_ = host_.elements() > 0 ? host_.template span<T>().data() : static_cast<T*>(allocated_.data());
+    tensor_ = is_ordinary ? data_ : static_cast<T*>(allocated_.data());
   }
-  TensorView view() const { return {data(), kDType<T>, Shape{elements_}}; }
-  T* data() const { return vector_.empty() ? static_cast<T*>(buffer_.data()) : const_cast<T*>(vector_.data()); }
+  TensorView view() const { return {tensor_, kDType<T>, Shape{elements_}}; }
+  T* data() const { return data_; }
   std::int64_t elements() const { return elements_; }
-  T& operator[](std::int64_t i) const { return data()[i]; }
+  T& operator[](std::int64_t i) const { return data_[i]; }
+  void write() const {
+    if (tensor_ != data_) backend_.copy(view(), host_view());
+  }
+  void read() const {
+    if (tensor_ != data_) backend_.copy(host_view(), view());
+  }
 
  private:
-  HostBackend backend_;
-  Buffer buffer_;
-  std::vector<T> vector_;
+  TensorView host_view() const { return {data_, kDType<T>, Shape{elements_}}; }
+
+  Backend& backend_;
+  Buffer allocated_;
+  Tensor host_;
+  T* data_ = nullptr;
+  T* tensor_ = nullptr;
   std::int64_t elements_;
 };
 
@@ -51,6 +62,7 @@ double exact_value(int rank, std::int64_t i) {
 template <class T>
 void fill(const Values<T>& values, int rank) {
   for (std::int64_t i = 0; i < values.elements(); ++i) values[i] = round_to<T>(static_cast<float>(exact_value<T>(rank, i)));
+  values.write();
 }
 
 /// What an all-reduce must give for element i: the FP64 sum of each node, scaled and rounded to `T`; with several nodes, the FP64
@@ -92,6 +104,35 @@ std::int64_t first_wrong(std::int64_t count, const IsRight& is_right) {
 template <class T>
 bool same_number(T a, T b) {
   return bits_of(a) == bits_of(b) || (to_float(a) == 0 && to_float(b) == 0);
+}
+
+/// The largest relative error of rounding to T.
+template <class T>
+inline constexpr double kRounding = 0x1p-24;
+template <>
+inline constexpr double kRounding<Half> = 0x1p-11;
+template <>
+inline constexpr double kRounding<BFloat16> = 0x1p-8;
+
+/// Whether `found` may be the sum of `values`, times 2^e each, of a group that adds them in any order and rounds after every
+/// addition: at most as many roundings as there are values, each of a number of at most the sum of their magnitudes.
+template <class T>
+bool is_near_sum(T found, const std::vector<double>& values, int scale_exponent) {
+  double sum = 0, magnitude = 0;
+  for (const double value : values) {
+    sum += std::ldexp(value, scale_exponent);
+    magnitude += std::ldexp(std::abs(value), scale_exponent);
+  }
+  return std::abs(static_cast<double>(to_float(found)) - sum) <= static_cast<double>(values.size()) * kRounding<T> * magnitude;
+}
+
+/// Whether `found` may be element i of the all-reduced `fill` of all ranks.
+template <class T, class NodeOf>
+bool is_sum(const GroupKind& kind, const NodeOf& node_of, T found, std::int64_t i, int scale_exponent) {
+  if (!kind.adds_in_any_order) return same_number(found, expected_sum<T>(kind.size, node_of, i, scale_exponent));
+  std::vector<double> values;
+  for (int r = 0; r < kind.size; ++r) values.push_back(exact_value<T>(r, i));
+  return is_near_sum(found, values, scale_exponent);
 }
 
 }  // namespace minim::test

@@ -2,6 +2,7 @@
 #include "cuda/cuda_backend.h"
 #include "cuda/optimizer_kernels.h"
 #include "minim/runtime/cuda.h"
+#include "nccl/nccl_collectives.h"
 
 #define MINIM_MODULE_ENTRY extern "C" __attribute__((visibility("default")))
 
@@ -16,3 +17,9 @@ MINIM_MODULE_ENTRY minim::Backend* minim_make_cuda_backend(const minim::CudaOpti
 }
 
 MINIM_MODULE_ENTRY void minim_add_cuda_optimizer_kernels(minim::Backend& backend) { minim::cuda::add_optimizer_kernels(backend); }
+
+MINIM_MODULE_ENTRY minim::detail::DeviceCollectives* minim_make_nccl_collectives(minim::Communicator& group,
+                                                                                 minim::Backend& backend,
+                                                                                 std::chrono::milliseconds deadline) {
+  return minim::nccl::make_nccl_collectives(group, backend, deadline).release();
+}

@@ -9,7 +9,6 @@
 
 #include "cuda/check.h"
 #include "cuda/cuda_memory.h"
-#include "cuda/cuda_stream.h"
 #include "cuda/kernels.h"
 
 namespace minim::cuda {
@@ -30,7 +29,7 @@ class CudaBackend final : public Backend {
     copies_ = make_cuda_stream(device_, "copies");
   }
 
-  std::shared_ptr<const CudaDevice> device() const { return device_; }
+  const std::shared_ptr<CudaDevice>& device() const { return device_; }
 
   std::string_view name() const override { return "cuda"; }
   bool host_accessible() const override { return false; }
@@ -129,6 +128,12 @@ std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   add_convolution_kernels(*backend, *backend->device());
   add_linear_kernels(*backend, backend->device());
   return backend;
+}
+
+std::unique_ptr<Stream> make_stream(Backend& backend, std::string name, StreamPriority priority) {
+  const auto* const found = dynamic_cast<const CudaBackend*>(&backend);
+  if (found == nullptr) throw InvalidArgument(fmt::format("a CUDA stream is asked for of backend \"{}\"", backend.name()));
+  return make_cuda_stream(found->device(), std::move(name), priority);
 }
 
 }  // namespace minim::cuda

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "cuda/cuda_stream.h"
 #include "minim/runtime/cuda.h"
 
 namespace minim::cuda {
@@ -13,5 +14,8 @@ CudaDeviceInfo device_info(int device);
 
 /// With all kernels of runtime.
 std::unique_ptr<Backend> make_backend(const CudaOptions& options);
+
+/// A stream of that priority on the device of `backend`. Throws InvalidArgument for a backend that is not CUDA's.
+std::unique_ptr<Stream> make_stream(Backend& backend, std::string name, StreamPriority priority);
 
 }  // namespace minim::cuda

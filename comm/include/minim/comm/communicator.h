@@ -63,7 +63,8 @@ class Work {
 ///
 /// Element types of reductions: fp16, bf16, fp32; `all_gather`, `all_to_all` and `broadcast` copy any type. Sums are added in
 /// FP32 in rank order and rounded once; with several nodes, once per node and once over the nodes in their order. Every rank gets
-/// the same bits. Counts of 0 are allowed and still synchronise.
+/// the same bits. Counts of 0 are allowed and still synchronise. Tensors lie in memory of the host, unless NCCL carries what lies
+/// on devices: see minim/comm/nccl.h, also for its sums.
 class Communicator {
  public:
   virtual ~Communicator() = default;
