@@ -72,6 +72,13 @@ TEST(DeviceSurvey, FindsTheRankThatHasLeastMemoryOfItsDevice) {
   EXPECT_EQ(least.ranks, 2);
 }
 
+TEST(DeviceSurvey, ConnectsSeveralRanksByNcclWhereEachHasADeviceOfItsOwn) {
+  EXPECT_TRUE(DeviceSurvey("auto", {with_device(0, "a"), with_device(0, "b"), with_device(1, "a")}, 0).suits_nccl());
+  EXPECT_FALSE(DeviceSurvey("auto", {with_device(0, "a"), with_device(0, "a")}, 0).suits_nccl());
+  EXPECT_FALSE(DeviceSurvey("auto", {with_device(0, "a")}, 0).suits_nccl());
+  EXPECT_FALSE(DeviceSurvey("cpu", {with_device(0, "a"), with_device(0, "b")}, 0).suits_nccl());
+}
+
 /// With a module that finds three devices, the last too old.
 class DeviceLookup : public testing::Test {
  protected:

@@ -48,6 +48,12 @@ TEST(LaunchClaim, TheNearestLauncherDecides) {
   EXPECT_EQ(lonely_ranks_error(step, 1), "");
 }
 
+TEST(LaunchClaim, RanksThatMeetOverTcpAreThoseOfTheirOwnVariables) {
+  const auto claim = read_launch_claim(pretend({{"MINIM_WORLD_SIZE", "3"}, {"MINIM_RANK", "2"}, {"SLURM_NTASKS", "8"}}));
+  EXPECT_EQ(claim.size, 3);
+  EXPECT_EQ(claim.rank, 2);
+}
+
 TEST(LaunchClaim, NonsenseIsIgnored) { EXPECT_EQ(read_launch_claim(pretend({{"PMI_SIZE", "2x"}})).size, 1); }
 
 TEST(AllocationEnd, IsReadFromSlurm) {

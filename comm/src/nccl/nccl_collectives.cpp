@@ -81,11 +81,7 @@ class NcclCollectives final : public detail::DeviceCollectives {
 
   std::string_view name() const override { return "nccl"; }
 
-  bool is_device_memory(const void* address) const override {
-    cudaPointerAttributes attributes{};
-    cuda::check(cudaPointerGetAttributes(&attributes, address), "cudaPointerGetAttributes");
-    return attributes.type == cudaMemoryTypeDevice;
-  }
+  bool is_device_memory(const void* address) const override { return backend_.on_device(address); }
 
   void start(const Request& request) override;
   bool done() override;

@@ -41,6 +41,8 @@ class DeviceSurvey {
   DeviceSurvey(const std::string& wanted, Communicator& communicator);
 
   bool uses_cuda() const { return uses_cuda_; }
+  /// Whether NCCL can connect the ranks' devices: there are several, and each rank has its own.
+  bool suits_nccl() const { return suits_nccl_; }
   /// What a rank has of a device where that is least. For CUDA devices only.
   const MemoryShare& memory() const { return memory_; }
   /// Sentences that the choice needs.
@@ -51,6 +53,7 @@ class DeviceSurvey {
  private:
   DeviceReport own_;
   bool uses_cuda_ = false;
+  bool suits_nccl_ = false;
   MemoryShare memory_;
   std::vector<std::string> notices_;
 };

@@ -33,6 +33,7 @@ LaunchClaim read_launch_claim(const GetEnvironment& environment) {
   };
   // The launcher nearest to the process knows best: mpirun inside a Slurm job decides, not the job.
   constexpr Source kSources[] = {{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+                                 {"MINIM_WORLD_SIZE", "MINIM_RANK"},
                                  {"PMI_SIZE", "PMI_RANK"},
                                  {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"},
                                  {"SLURM_NTASKS", "SLURM_PROCID"}};

@@ -51,7 +51,16 @@ int end_on_shared_error(const Error& error, const MpiSession& mpi, const LaunchC
 
 int run_with_mpi(const Request& request, const LaunchClaim& claim) {
   if (request.action == Action::train) install_stop_signals();
-  MpiSession mpi;
+  std::optional<MpiSession> session;
+  try {
+    session.emplace();
+  } catch (const CommError& error) {
+    leave_after_loss(claim.rank, error.what());
+  } catch (const Error& error) {
+    print_error(error.what());
+    return as_int(exit_code_of(error));
+  }
+  MpiSession& mpi = *session;
   // A configuration file may be there for some ranks only: the others are in end_together.
   if (mpi.first_failed(false) >= 0) return as_int(ExitCode::bad_input);
   try {

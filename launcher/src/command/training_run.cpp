@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "command/lost_ranks.h"
+#include "minim/comm/nccl.h"
 
 namespace minim::command {
 
@@ -20,7 +21,8 @@ void TrainingRun::set_up() {
   notices_ = settings_.devices->notices();
   run_guarded(communicator_, [&] {
     backend_ = settings_.devices->open(settings_.threads);
-    if (!backend_->host_accessible()) staged_ = make_staged_communicator(communicator_, *backend_);
+    const bool stages = !backend_->host_accessible() && !settings_.devices->suits_nccl();
+    if (stages) staged_ = make_staged_communicator(communicator_, *backend_);
     data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
     network_ = std::make_unique<Network>(config, data_.train->task());
     length_ = {.dataset_size = data_.train->size(),
@@ -30,6 +32,7 @@ void TrainingRun::set_up() {
                .start_step = settings_.start.step,
                .start_position = settings_.start.position};
   });
+  if (!backend_->host_accessible() && !staged_) use_nccl(communicator_, *backend_);
   check_agreement();
   run_guarded(communicator_, [&] { make_trainer(); });
   load_checkpoint();

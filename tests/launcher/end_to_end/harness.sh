@@ -76,7 +76,7 @@ finish() {
 rank_process() {
   local process
   for process in $(pgrep -P "$job"); do
-    if tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then
+    if tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | grep -qxE "(OMPI_COMM_WORLD|MINIM)_RANK=$1"; then
       echo "$process"
       return
     fi
