@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "collective.h"
@@ -19,6 +20,9 @@ class DeviceCollectives {
   virtual void start(const Request& request) = 0;
   /// Polls whether the collective that was started last is done. Throws CommError, and DeviceError when the device has failed.
   virtual bool done() = 0;
+  /// Happens, on the device, with the end of the collective that was started last; no value as long as `done` has not enqueued
+  /// all of it.
+  virtual std::optional<Event> finished() const = 0;
   /// Memory that collectives reach fastest. All ranks ask for it at the same time and for the same size.
   virtual Buffer allocate(std::int64_t size_bytes, MemoryKind kind) = 0;
   /// Ends what is under way, after a failure. Nothing is started afterwards.

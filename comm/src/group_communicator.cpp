@@ -52,6 +52,19 @@ Steps GroupCommunicator::start(const Collective& collective) {
   return run_collective(context, request, signature, sequence_);
 }
 
+/// Where there is a device no stream is made to wait for the host: that holds up what needs the device to come to rest, such as
+/// memory to be had and kernels to be loaded.
+void GroupCommunicator::order(Collective& collective, Stream& stream) {
+  if (!device_) return QueuedCommunicator::order(collective, stream);
+  std::optional<Event> finished;
+  drive(collective, [&] {
+    if (device_at_work_ && is_first(collective)) finished = device_->finished();
+    return finished.has_value();
+  });
+  if (collective.done()) return collective.rethrow_failure();
+  stream.wait(*finished);
+}
+
 Buffer GroupCommunicator::allocate_on_device(const Backend& backend, std::int64_t size_bytes, MemoryKind kind) {
   if (!device_) {
     throw InvalidArgument(fmt::format("communicator \"{}\" reaches the host's memory only, that of backend \"{}\" is asked for",

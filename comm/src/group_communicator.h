@@ -35,6 +35,7 @@ class GroupCommunicator : public QueuedCommunicator {
   bool peers_at_work() final;
   void check_peers(const Collective& collective, Clock::duration silent) final;
   void spread_failure(const std::string& reason) noexcept final;
+  void order(Collective& collective, Stream& stream) final;
 
   const Topology& topology() const { return topology_; }
   NodeGroup& node() { return node_; }

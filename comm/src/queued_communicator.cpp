@@ -46,8 +46,12 @@ void QueuedCommunicator::keep_alive() {
 }
 
 void QueuedCommunicator::wait_for(const Collective& collective) {
+  drive(collective, [] { return false; });
+}
+
+void QueuedCommunicator::drive(const Collective& collective, const std::function<bool()>& enough) {
   Backoff backoff(crowded_);
-  while (!collective.done()) {
+  while (!collective.done() && !enough()) {
     if (step() != Advance::waiting) {
       backoff.reset();
       continue;

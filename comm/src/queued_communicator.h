@@ -3,6 +3,7 @@
 #include <chrono>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 
 #include "backoff.h"
@@ -28,6 +29,10 @@ class QueuedCommunicator : public Communicator {
 
   Work submit(Request request) final;
   void wait_for(const Collective& collective) final;
+  /// Drives the queue until `collective` has completed, or until `enough()`. Throws what ends the group.
+  void drive(const Collective& collective, const std::function<bool()>& enough);
+  /// Whether the collective is the one that is being driven.
+  bool is_first(const Collective& collective) const { return !queue_.empty() && queue_.front().get() == &collective; }
 
   /// The steps of a collective whose turn it is and whose inputs are ready.
   virtual Steps start(const Collective& collective) = 0;

@@ -85,6 +85,7 @@ class NcclCollectives final : public detail::DeviceCollectives {
 
   void start(const Request& request) override;
   bool done() override;
+  std::optional<Event> finished() const override { return finished_; }
   Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override;
   void abort() noexcept override;
 
@@ -103,15 +104,14 @@ class NcclCollectives final : public detail::DeviceCollectives {
 
   // The collective under way.
   bool at_work_ = false;
-  bool enqueued_ = false;
   Request request_;
-  Event finished_;
+  std::optional<Event> finished_;  // once all of it is enqueued
 };
 
 void NcclCollectives::start(const Request& request) {
   const DeviceScope scope(device());
   at_work_ = true;
-  enqueued_ = false;
+  finished_.reset();
   request_ = request;
   call(request);
 }
@@ -165,9 +165,9 @@ void NcclCollectives::exchange_parts(const void* send, void* receive, std::int64
 
 bool NcclCollectives::done() {
   if (!communicator_->settled()) return false;
-  if (!enqueued_) finish_enqueueing();
-  if (!finished_.done()) return false;
-  finished_.wait();  // throws when the device has failed
+  if (!finished_) finish_enqueueing();
+  if (!finished_->done()) return false;
+  finished_->wait();  // throws when the device has failed
   at_work_ = false;
   return true;
 }
@@ -185,7 +185,6 @@ void NcclCollectives::finish_enqueueing() {
               request_.output);
   }
   finished_ = stream_->record();
-  enqueued_ = true;
 }
 
 Buffer NcclCollectives::allocate(std::int64_t size_bytes, MemoryKind kind) {

@@ -107,6 +107,25 @@ TEST_P(Nccl, ReducesWhileTheComputeStreamGoesOn) {
   });
 }
 
+TEST_P(Nccl, PrecedesAStreamWithoutTheHost) {
+  on_all_ranks([&](Rank& rank) {
+    Values<float> data(rank, 1'000'000, Place::allocated);
+    Values<float> seen(rank, 1, Place::ordinary);
+    for (std::int64_t i = 0; i < data.elements(); ++i) data[i] = 1;
+    data.write();
+    const auto compute = rank.backend->make_stream("compute");
+    const Work work = rank->all_reduce(data.view(), {}, {.label = "weights", .after = compute->record()});
+    work.precede(*compute);
+    compute->copy(seen.view(), data.view().slice(999'999, 1'000'000));
+    // Ends although nobody drives the group any more.
+    compute->synchronize();
+    EXPECT_EQ(seen[0], static_cast<float>(size()));
+    work.wait();
+    work.precede(*compute);
+    compute->synchronize();
+  });
+}
+
 TEST_P(Nccl, MovesTensorsFromAnywhereOnTheDevice) {
   on_all_ranks([&](Rank& rank) {
     constexpr std::int64_t kCount = 1000;
