@@ -112,18 +112,24 @@ TEST_P(Conformance, OverflowAndNonFiniteValuesSurviveTheSum) {
   });
 }
 
+template <class T>
+void expect_same_bits(Rank& rank, const std::function<T(std::int64_t)>& value) {
+  constexpr std::int64_t kCount = 10'007;
+  Values<T> data(rank, kCount, Place::allocated);
+  for (std::int64_t i = 0; i < kCount; ++i) data[i] = value(i);
+  data.write();
+  rank->all_reduce(data.view(), {.scale_exponent = -1}, {}).wait();
+  data.read();
+  std::vector<T> of_all(static_cast<std::size_t>(kCount * rank->size()));
+  std::memcpy(of_all.data() + rank->rank() * kCount, data.data(), kCount * sizeof(T));
+  rank->all_gather(TensorView(of_all.data(), kDType<T>, Shape{kCount * rank->size()}), {}).wait();
+  for (int r = 0; r < rank->size(); ++r) EXPECT_EQ(std::memcmp(of_all.data() + r * kCount, data.data(), kCount * sizeof(T)), 0);
+}
+
 TEST_P(Conformance, EveryRankGetsTheSameBits) {
   on_all_ranks([&](Rank& rank) {
-    constexpr std::int64_t kCount = 10'007;
-    Values<float> data(rank, kCount, Place::allocated);
-    for (std::int64_t i = 0; i < kCount; ++i) data[i] = wide_value(rank->rank(), i) * 1.7F;
-    data.write();
-    rank->all_reduce(data.view(), {}, {}).wait();
-    data.read();
-    std::vector<float> of_all(static_cast<std::size_t>(kCount * size()));
-    std::memcpy(of_all.data() + rank->rank() * kCount, data.data(), kCount * sizeof(float));
-    rank->all_gather(TensorView(of_all.data(), DType::fp32, Shape{kCount * size()}), {}).wait();
-    for (int r = 0; r < size(); ++r) EXPECT_EQ(std::memcmp(of_all.data() + r * kCount, data.data(), kCount * sizeof(float)), 0);
+    expect_same_bits<float>(rank, [&](std::int64_t i) { return wide_value(rank->rank(), i) * 1.7F; });
+    expect_same_bits<Half>(rank, [&](std::int64_t i) { return to_half(std::sin(wide_value(rank->rank(), i)) * 100); });
   });
 }
 

@@ -213,6 +213,25 @@ TEST_P(Nccl, OtherBackendsKeepTheirMemory) {
   });
 }
 
+TEST(NcclInitialisation, NamesARankThatDoesNotCome) {
+  std::string reason;
+  if (cuda_device_count(reason) < 2) return;  // nobody to wait for
+  auto groups = make_thread_communicators(3, {.deadline = std::chrono::milliseconds(500)});
+  const auto come = [&](int rank) {
+    const auto backend = make_cuda_backend({.device = rank});
+    try {
+      use_nccl(*groups[static_cast<std::size_t>(rank)], *backend);
+      ADD_FAILURE() << "rank " << rank << " has not waited";
+    } catch (const CommError& error) {
+      EXPECT_STREQ(error.what(), "broadcast of \"NCCL's identifier\": rank 2 missing after 0.5 s");
+    }
+  };
+  std::thread first(come, 0);
+  std::thread second(come, 1);
+  first.join();
+  second.join();
+}
+
 TEST(CommunicatorsOfTheHost, HaveNoMemoryOfDevices) {
   const TemporaryFolder folder;
   const auto backend = make_cuda_backend({});
