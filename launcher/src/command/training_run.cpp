@@ -32,7 +32,10 @@ void TrainingRun::set_up() {
                .start_step = settings_.start.step,
                .start_position = settings_.start.position};
   });
-  if (!backend_->host_accessible() && !staged_) use_nccl(communicator_, *backend_);
+  if (!backend_->host_accessible() && !staged_) {
+    use_nccl(communicator_, *backend_);
+    notices_.push_back(fmt::format("{} ranks are connected by NCCL", communicator_.size()));
+  }
   check_agreement();
   run_guarded(communicator_, [&] { make_trainer(); });
   load_checkpoint();
