@@ -7,6 +7,7 @@
 
 #include "cuda/check.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/cuda_memory.h"
 #include "cuda/cuda_stream.h"
 #include "minim/runtime/error.h"
 #include "nccl/check.h"
@@ -70,9 +71,10 @@ class NcclCollectives final : public detail::DeviceCollectives {
   NcclCollectives(Communicator& group, Backend& backend, std::chrono::milliseconds deadline)
       : rank_(group.rank()),
         size_(group.size()),
-        backend_(backend),
-        stream_(cuda::make_stream(backend, "communication", cuda::StreamPriority::high)) {
-    const DeviceScope scope(device());
+        device_(cuda::device_of(backend)),
+        account_(backend.memory()),
+        stream_(cuda::make_cuda_stream(device_, "communication", cuda::StreamPriority::high)) {
+    const DeviceScope scope(*device_);
     communicator_ = std::make_shared<NcclCommunicator>(group, deadline);
   }
   ~NcclCollectives() override {
@@ -81,7 +83,11 @@ class NcclCollectives final : public detail::DeviceCollectives {
 
   std::string_view name() const override { return "nccl"; }
 
-  bool is_device_memory(const void* address) const override { return backend_.on_device(address); }
+  bool is_device_memory(const void* address) const override {
+    cudaPointerAttributes attributes{};
+    cuda::check(cudaPointerGetAttributes(&attributes, address), "cudaPointerGetAttributes");
+    return attributes.type == cudaMemoryTypeDevice;
+  }
 
   void start(const Request& request) override;
   bool done() override;
@@ -90,17 +96,17 @@ class NcclCollectives final : public detail::DeviceCollectives {
   void abort() noexcept override;
 
  private:
-  const cuda::CudaDevice& device() const { return cuda::device_of(*stream_); }
   void call(const Request& request);
   void exchange_parts(const void* send, void* receive, std::int64_t part_bytes, bool with_itself);
   void finish_enqueueing();
 
   int rank_;
   int size_;
-  Backend& backend_;
+  std::shared_ptr<cuda::CudaDevice> device_;
+  std::shared_ptr<MemoryAccount> account_;
   std::unique_ptr<Stream> stream_;
   std::shared_ptr<NcclCommunicator> communicator_;
-  Tensor received_;  // what the other ranks contribute to an FP32 sum; grows with the largest one
+  Buffer received_;  // what the other ranks contribute to an FP32 sum; grows with the largest one
 
   // The collective under way.
   bool at_work_ = false;
@@ -109,7 +115,7 @@ class NcclCollectives final : public detail::DeviceCollectives {
 };
 
 void NcclCollectives::start(const Request& request) {
-  const DeviceScope scope(device());
+  const DeviceScope scope(*device_);
   at_work_ = true;
   finished_.reset();
   request_ = request;
@@ -134,10 +140,11 @@ void NcclCollectives::call(const Request& request) {
                             communicator_->scaled_sum(request.input.dtype(), request.scale_exponent), handle, stream),
           "ncclReduceScatter");
     case CollectiveKind::reduce_scatter_fp32:
-      if (received_.elements() < request.input.size_bytes()) {
-        received_ = backend_.allocate_tensor(DType::uint8, Shape{request.input.size_bytes()}, MemoryKind::workspace);
+      if (received_.size_bytes() < request.input.size_bytes()) {
+        received_ = {};
+        received_ = cuda::allocate_on_device(device_, request.input.size_bytes(), MemoryKind::workspace, account_);
       }
-      return exchange_parts(request.input.raw(), received_.view().raw(), part_bytes, /*with_itself=*/false);
+      return exchange_parts(request.input.raw(), received_.data(), part_bytes, /*with_itself=*/false);
     case CollectiveKind::all_gather:
       return check(ncclAllGather(part(data, part_bytes, rank_), data, count(part_bytes), ncclUint8, handle, stream),
                    "ncclAllGather");
@@ -178,7 +185,7 @@ void NcclCollectives::finish_enqueueing() {
     const std::int64_t part_bytes = request_.input.size_bytes() / size_;
     sum_ranks(*stream_,
               {.own = part(const_cast<void*>(request_.input.raw()), part_bytes, rank_),
-               .others = received_.view().raw(),
+               .others = received_.data(),
                .dtype = request_.input.dtype(),
                .rank = rank_,
                .ranks = size_},
@@ -188,17 +195,17 @@ void NcclCollectives::finish_enqueueing() {
 }
 
 Buffer NcclCollectives::allocate(std::int64_t size_bytes, MemoryKind kind) {
-  const DeviceScope scope(device());
+  const DeviceScope scope(*device_);
   auto memory = std::make_shared<RegisteredMemory>(communicator_);
   memory->allocate(size_bytes);
   void* const data = memory->data();
-  return {data, size_bytes, kind, backend_.memory(), [memory = std::move(memory)](void*) mutable { memory.reset(); }};
+  return {data, size_bytes, kind, account_, [memory = std::move(memory)](void*) mutable { memory.reset(); }};
 }
 
 void NcclCollectives::abort() noexcept {
   at_work_ = false;
   try {
-    const DeviceScope scope(device());
+    const DeviceScope scope(*device_);
     communicator_->abort();
     stream_->record().wait_for(kLongestAbort);  // kernels that still run use memory of the caller's
   } catch (const std::exception&) {

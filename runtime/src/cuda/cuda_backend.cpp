@@ -9,6 +9,7 @@
 
 #include "cuda/check.h"
 #include "cuda/cuda_memory.h"
+#include "cuda/cuda_stream.h"
 #include "cuda/kernels.h"
 
 namespace minim::cuda {
@@ -130,10 +131,10 @@ std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   return backend;
 }
 
-std::unique_ptr<Stream> make_stream(Backend& backend, std::string name, StreamPriority priority) {
+std::shared_ptr<CudaDevice> device_of(Backend& backend) {
   const auto* const found = dynamic_cast<const CudaBackend*>(&backend);
-  if (found == nullptr) throw InvalidArgument(fmt::format("a CUDA stream is asked for of backend \"{}\"", backend.name()));
-  return make_cuda_stream(found->device(), std::move(name), priority);
+  if (found == nullptr) throw InvalidArgument(fmt::format("backend \"{}\" does not compute on a CUDA device", backend.name()));
+  return found->device();
 }
 
 }  // namespace minim::cuda

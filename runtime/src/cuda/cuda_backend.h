@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "cuda/cuda_stream.h"
+#include "cuda/cuda_device.h"
 #include "minim/runtime/cuda.h"
 
 namespace minim::cuda {
@@ -15,7 +15,7 @@ CudaDeviceInfo device_info(int device);
 /// With all kernels of runtime.
 std::unique_ptr<Backend> make_backend(const CudaOptions& options);
 
-/// A stream of that priority on the device of `backend`. Throws InvalidArgument for a backend that is not CUDA's.
-std::unique_ptr<Stream> make_stream(Backend& backend, std::string name, StreamPriority priority);
+/// The device that the backend computes on. Throws InvalidArgument for a backend that is not CUDA's.
+std::shared_ptr<CudaDevice> device_of(Backend& backend);
 
 }  // namespace minim::cuda

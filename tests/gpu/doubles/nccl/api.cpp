@@ -38,7 +38,12 @@ void count_windows(const void* data, int more) {
   memory_of_nccl().at(data).windows += more;
 }
 
-/// The communicator stays, empty, so that whoever uses it afterwards is found.
+/// All that have ever been: one that is destroyed stays, empty, so that whoever uses it afterwards is found.
+std::vector<std::unique_ptr<ncclComm>>& communicators() {
+  static auto& all = *new std::vector<std::unique_ptr<ncclComm>>;
+  return all;
+}
+
 void destroy(ncclComm& communicator) {
   for (const auto& [window, bytes] : communicator.windows) count_windows(window, -1);
   communicator.windows.clear();
@@ -187,7 +192,12 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int ranks, ncclUni
   if (ranks < 1 || rank < 0 || rank >= ranks) return ncclInvalidArgument;
   if (ranks > nccl_double::kMostRanks) double_refuse("the double of NCCL is for 16 ranks at most");
   const bool blocking = config == nullptr || config->blocking != 0;
-  *communicator = new ncclComm(id.internal, rank, ranks, blocking);
+  auto made = std::make_unique<ncclComm>(id.internal, rank, ranks, blocking);
+  *communicator = made.get();
+  {
+    const std::scoped_lock lock(g_mutex);
+    communicators().push_back(std::move(made));
+  }
   return (*communicator)->look();
 }
 
