@@ -4,13 +4,15 @@
 usage: benchmarks/results.py [--build DIR] [--runs DIR] [--epochs N] [--models lenet,resnet-18] [--only accuracy,techniques,memory,speed]
 
 Training runs that are already under --runs are not repeated, so an interrupted call can be continued. Sections that are not asked for
-with --only stay as they are in the file; each says when, where and at which commit it was measured.
+with --only stay as they are in the file, and so does speed measured on other processors; each says when, where and at which commit it
+was measured.
 """
 import argparse
 import datetime
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -46,9 +48,20 @@ def output_of(*command):
 COMMIT = output_of("git", "rev-parse", "--short", "HEAD")  # at the start: what was built then is what runs
 
 
+def processor():
+    facts = dict(re.findall(r"^(model name|cpu family|model)\s*: (.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    return f"{facts.get('model name', 'unknown')}, family {facts.get('cpu family', '?')}, model {facts.get('model', '?')}"
+
+
 def provenance():
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    return f"Measured on {datetime.date.today().isoformat()} at commit `{COMMIT}`, on {os.cpu_count()} cores of {cpu}."
+    return f"Measured on {datetime.date.today().isoformat()} at commit `{COMMIT}`, on {os.cpu_count()} cores of {processor()}."
+
+
+def place_of(part):
+    """Where a section stands: its number and, where speed is measured, the processor."""
+    number = int(part.removeprefix("## ").split(".", 1)[0])
+    found = re.search(r"^Measured on .* cores of (.+)\.$", part, re.MULTILINE) if number == SPEED else None
+    return number, found[1] if found else ""
 
 
 def mpirun(ranks, *command, bind="core"):
@@ -142,6 +155,7 @@ def memory_section(arguments):
                     "of pooling maxima take a byte each in both.", ""]
 
 
+SPEED = 4
 SHARED_CACHE_NS = 120  # two cores that are nearer share a last-level cache
 
 
@@ -184,13 +198,14 @@ def main():
     sections = {"accuracy": accuracy_section, "techniques": techniques_section, "memory": memory_section, "speed": speed_section}
     results = ROOT / "benchmarks/RESULTS.md"
     kept = results.read_text().split("\n## ")[1:] if results.exists() else []
-    parts = {int(part.split(".", 1)[0]): ("## " + part).strip() for part in kept}
+    parts = {place_of(part): ("## " + part).strip() for part in kept}
     for number, (name, section) in enumerate(sections.items(), start=1):
         if name in arguments.only:
             title, *lines = section(arguments)
-            parts[number] = "\n".join([title, "", provenance(), *lines]).strip()
+            part = "\n".join([title, "", provenance(), *lines]).strip()
+            parts[place_of(part)] = part
     header = "# Results\n\nMade by `benchmarks/results.py`."
-    results.write_text("\n\n".join([header, *(parts[number] for number in sorted(parts))]) + "\n")
+    results.write_text("\n\n".join([header, *(parts[place] for place in sorted(parts))]) + "\n")
 
 
 if __name__ == "__main__":
