@@ -252,7 +252,10 @@ class Rendezvous {
       const Address address = address_of();
       if (address.host.empty()) continue;
       Error error;
-      const auto found = co_await resolver.async_resolve(address.host, address.port, asio::redirect_error(use_awaitable, error));
+      // Names of this machine are known without a resolver, which small systems do not set up.
+      const bool is_here = address.host == "localhost" || address.host == asio::ip::host_name();
+      const std::string host = is_here ? "127.0.0.1" : address.host;
+      const auto found = co_await resolver.async_resolve(host, address.port, asio::redirect_error(use_awaitable, error));
       tcp::socket peer(io_);
       if (!error) co_await asio::async_connect(peer, found, asio::redirect_error(use_awaitable, error));
       // A port that nobody listens on may be picked for this very connection, which then reaches itself.
