@@ -43,8 +43,11 @@ TEST(CudaFaults, InAKernel) {
   const auto stream = backend->make_stream("test"), other = backend->make_stream("other");
   const Tensor x = backend->allocate_tensor(DType::fp16, {1000}, MemoryKind::workspace);
   const auto kernel = backend->prepare(ReluForward{.x = x, .y = x});
+  const Event gate = Event::manual();
+  stream->wait(gate);
   kernel->launch(*stream);  // the fault comes later
   const Event after = stream->record();
+  gate.set();
   EXPECT_TRUE(says(failure_of([&] { after.wait(); }), "CUDA error 700"));
   EXPECT_TRUE(after.done());
   EXPECT_TRUE(after.wait_for(std::chrono::microseconds(0)));
