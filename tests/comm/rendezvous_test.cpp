@@ -10,12 +10,14 @@
 #include <thread>
 
 #include "minim/runtime/error.h"
-#include "temporary_folder.h"
+#include "scratch_directory.h"
 
 namespace minim::detail {
 namespace {
 
-using test::TemporaryFolder;
+using testing::ScratchDirectory;
+
+std::string rendezvous_in(const ScratchDirectory& folder) { return (folder.path() / "ranks").string(); }
 
 constexpr std::chrono::milliseconds kPatient{30000};
 constexpr std::chrono::milliseconds kImpatient{400};
@@ -69,9 +71,9 @@ class Port {
 };
 
 TEST(Rendezvous, RanksMeetThroughAFileInWhichRank0PublishesItsPort) {
-  const TemporaryFolder folder;
-  for (const std::string& text : outcomes(ranks_of(5, folder.file("ranks"), kPatient))) EXPECT_EQ(text, "");
-  EXPECT_FALSE(std::filesystem::exists(folder.file("ranks"))) << "it would mislead the next group";
+  const ScratchDirectory folder;
+  for (const std::string& text : outcomes(ranks_of(5, rendezvous_in(folder), kPatient))) EXPECT_EQ(text, "");
+  EXPECT_FALSE(std::filesystem::exists(rendezvous_in(folder))) << "it would mislead the next group";
 }
 
 TEST(Rendezvous, RanksMeetAtAnAddress) {
@@ -81,8 +83,8 @@ TEST(Rendezvous, RanksMeetAtAnAddress) {
 }
 
 TEST(Rendezvous, RanksOfOneMachineKnowIt) {
-  const TemporaryFolder folder;
-  const auto ranks = ranks_of(2, folder.file("ranks"), kPatient);
+  const ScratchDirectory folder;
+  const auto ranks = ranks_of(2, rendezvous_in(folder), kPatient);
   std::thread other([&] { meet(ranks[1]); });
   const Meeting meeting = meet(ranks[0]);
   other.join();
@@ -91,10 +93,10 @@ TEST(Rendezvous, RanksOfOneMachineKnowIt) {
 }
 
 TEST(Rendezvous, AnAddressLeftByAnotherGroupIsReadAgain) {
-  const TemporaryFolder folder;
+  const ScratchDirectory folder;
   const Port old;
-  std::ofstream(folder.file("ranks")) << old.rendezvous() << std::endl;
-  auto ranks = ranks_of(2, folder.file("ranks"), kPatient);
+  std::ofstream(rendezvous_in(folder)) << old.rendezvous() << std::endl;
+  auto ranks = ranks_of(2, rendezvous_in(folder), kPatient);
   std::string text;
   std::thread early([&] { text = outcome(ranks[1]); });
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // so that it is likely to have read the old address
@@ -104,12 +106,12 @@ TEST(Rendezvous, AnAddressLeftByAnotherGroupIsReadAgain) {
 }
 
 TEST(Rendezvous, EveryRankThatHasComeNamesThoseThatHaveNot) {
-  const TemporaryFolder folder;
-  auto ranks = ranks_of(5, folder.file("ranks"), kImpatient);
+  const ScratchDirectory folder;
+  auto ranks = ranks_of(5, rendezvous_in(folder), kImpatient);
   ranks.erase(ranks.begin() + 3);
   ranks.erase(ranks.begin() + 1);
   for (const std::string& text : outcomes(ranks)) {
-    EXPECT_EQ(text, "rendezvous at " + folder.file("ranks") + ": ranks 1, 3 missing after 0.4 s");
+    EXPECT_EQ(text, "rendezvous at " + rendezvous_in(folder) + ": ranks 1, 3 missing after 0.4 s");
   }
 }
 
@@ -128,15 +130,15 @@ TEST(Rendezvous, ARank0ThatListensAndSaysNothingIsNamed) {
 }
 
 TEST(Rendezvous, RanksOfGroupsOfDifferentSizesAreRefused) {
-  const TemporaryFolder folder;
-  auto ranks = ranks_of(2, folder.file("ranks"), kPatient);
+  const ScratchDirectory folder;
+  auto ranks = ranks_of(2, rendezvous_in(folder), kPatient);
   ranks[1].size = 3;
   for (const std::string& text : outcomes(ranks)) EXPECT_EQ(text, "rank 1 belongs to a group of 3, rank 0 to one of 2");
 }
 
 TEST(Rendezvous, ASecondProcessOfTheSameRankIsRefused) {
-  const TemporaryFolder folder;
-  auto ranks = ranks_of(3, folder.file("ranks"), kPatient);
+  const ScratchDirectory folder;
+  auto ranks = ranks_of(3, rendezvous_in(folder), kPatient);
   ranks[2].rank = 1;
   for (const std::string& text : outcomes(ranks)) EXPECT_EQ(text, "a second process came as rank 1");
 }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <set>
 
-#include "cuda/check.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/cuda_memory.h"
 #include "cuda/cuda_stream.h"
@@ -83,11 +82,7 @@ class NcclCollectives final : public detail::DeviceCollectives {
 
   std::string_view name() const override { return "nccl"; }
 
-  bool is_device_memory(const void* address) const override {
-    cudaPointerAttributes attributes{};
-    cuda::check(cudaPointerGetAttributes(&attributes, address), "cudaPointerGetAttributes");
-    return attributes.type == cudaMemoryTypeDevice;
-  }
+  bool is_device_memory(const void* address) const override { return cuda::memory_type(address) == cudaMemoryTypeDevice; }
 
   void start(const Request& request) override;
   bool done() override;

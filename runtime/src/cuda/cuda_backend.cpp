@@ -15,14 +15,8 @@
 namespace minim::cuda {
 namespace {
 
-cudaMemoryType type_of(const void* address) {
-  cudaPointerAttributes attributes{};
-  check(cudaPointerGetAttributes(&attributes, address), "cudaPointerGetAttributes");
-  return attributes.type;
-}
-
 /// Whether it is ordinary memory of the host, which no copy engine reaches.
-bool pageable(const void* address) { return type_of(address) == cudaMemoryTypeUnregistered; }
+bool pageable(const void* address) { return memory_type(address) == cudaMemoryTypeUnregistered; }
 
 class CudaBackend final : public Backend {
  public:
@@ -34,7 +28,7 @@ class CudaBackend final : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   bool host_accessible() const override { return false; }
-  bool on_device(const void* address) const override { return type_of(address) == cudaMemoryTypeDevice; }
+  bool on_device(const void* address) const override { return memory_type(address) == cudaMemoryTypeDevice; }
 
   Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override {
     return allocate_on_device(device_, size_bytes, kind, memory());

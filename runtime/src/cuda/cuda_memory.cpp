@@ -54,4 +54,10 @@ Buffer allocate_on_host(const std::shared_ptr<CudaDevice>& device, std::int64_t 
   return own(memory, true, device, size_bytes, kind, account);
 }
 
+cudaMemoryType memory_type(const void* address) {
+  cudaPointerAttributes attributes{};
+  check(cudaPointerGetAttributes(&attributes, address), "cudaPointerGetAttributes");
+  return attributes.type;
+}
+
 }  // namespace minim::cuda

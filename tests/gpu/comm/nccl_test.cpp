@@ -5,11 +5,11 @@
 #include <thread>
 
 #include "comm/rank_threads.h"
-#include "comm/temporary_folder.h"
 #include "comm/values.h"
 #include "minim/comm/tcp.h"
 #include "minim/runtime/cuda.h"
 #include "minim/runtime/error.h"
+#include "scratch_directory.h"
 
 namespace minim::test {
 namespace {
@@ -43,23 +43,23 @@ GroupKind among_threads(int size, int ranks_per_node) {
 }
 
 GroupKind over_tcp(int size) {
-  return {
-      .name = "NcclTcp" + std::to_string(size),
-      .size = size,
-      .run =
-          [size](std::chrono::milliseconds deadline, const std::function<void(Rank&)>& body) {
-            const TemporaryFolder folder;
-            const auto join = [&](const char* name, std::chrono::milliseconds patience) {
-              return [&folder, name, patience, size](int rank) {
-                return make_tcp_communicator({.rank = rank, .size = size, .rendezvous = folder.file(name), .deadline = patience});
-              };
-            };
-            play_on_threads(
-                size, [&](int rank) { return with_nccl(rank, join("group", deadline), join("side", kPatient)); }, body);
-          },
-      .has_only_messages = true,
-      .on_device = true,
-      .adds_in_any_order = true};
+  return {.name = "NcclTcp" + std::to_string(size),
+          .size = size,
+          .run =
+              [size](std::chrono::milliseconds deadline, const std::function<void(Rank&)>& body) {
+                const testing::ScratchDirectory folder;
+                const auto join = [&](const char* name, std::chrono::milliseconds patience) {
+                  return [&folder, name, patience, size](int rank) {
+                    return make_tcp_communicator(
+                        {.rank = rank, .size = size, .rendezvous = (folder.path() / name).string(), .deadline = patience});
+                  };
+                };
+                play_on_threads(
+                    size, [&](int rank) { return with_nccl(rank, join("group", deadline), join("side", kPatient)); }, body);
+              },
+          .has_only_messages = true,
+          .on_device = true,
+          .adds_in_any_order = true};
 }
 
 /// Of the kinds, those that there are devices for.
@@ -70,19 +70,20 @@ std::vector<GroupKind> that_fit(std::vector<GroupKind> kinds) {
   return kinds;
 }
 
-const auto kName = [](const testing::TestParamInfo<GroupKind>& kind) { return kind.param.name; };
+const auto kName = [](const ::testing::TestParamInfo<GroupKind>& kind) { return kind.param.name; };
 
 INSTANTIATE_TEST_SUITE_P(Nccl, Conformance,
-                         testing::ValuesIn(that_fit({among_threads(1, 0), among_threads(2, 0), among_threads(3, 0),
-                                                     among_threads(4, 0), among_threads(4, 2), over_tcp(2), over_tcp(3)})),
+                         ::testing::ValuesIn(that_fit({among_threads(1, 0), among_threads(2, 0), among_threads(3, 0),
+                                                       among_threads(4, 0), among_threads(4, 2), over_tcp(2), over_tcp(3)})),
                          kName);
 INSTANTIATE_TEST_SUITE_P(
     Nccl, ConformanceUnderFailure,
-    testing::ValuesIn(that_fit({among_threads(1, 0), among_threads(3, 0), among_threads(4, 2), over_tcp(3)})), kName);
+    ::testing::ValuesIn(that_fit({among_threads(1, 0), among_threads(3, 0), among_threads(4, 2), over_tcp(3)})), kName);
 
 /// What only groups with NCCL do.
 class Nccl : public Conformance {};
-INSTANTIATE_TEST_SUITE_P(Nccl, Nccl, testing::ValuesIn(that_fit({among_threads(1, 0), among_threads(3, 0), over_tcp(2)})), kName);
+INSTANTIATE_TEST_SUITE_P(Nccl, Nccl, ::testing::ValuesIn(that_fit({among_threads(1, 0), among_threads(3, 0), over_tcp(2)})),
+                         kName);
 
 TEST_P(Nccl, SaysWhatItIs) {
   on_all_ranks([](Rank& rank) { EXPECT_EQ(rank->name(), "nccl"); });
@@ -233,9 +234,9 @@ TEST(NcclInitialisation, NamesARankThatDoesNotCome) {
 }
 
 TEST(CommunicatorsOfTheHost, HaveNoMemoryOfDevices) {
-  const TemporaryFolder folder;
+  const testing::ScratchDirectory folder;
   const auto backend = make_cuda_backend({});
-  const auto group = make_tcp_communicator({.rank = 0, .size = 1, .rendezvous = folder.file("ranks")});
+  const auto group = make_tcp_communicator({.rank = 0, .size = 1, .rendezvous = (folder.path() / "ranks").string()});
   EXPECT_THROW(group->allocate(*backend, 100, MemoryKind::weights), InvalidArgument);
 }
 
