@@ -49,6 +49,13 @@ void* load_module(const std::filesystem::path& file) {
 
 }  // namespace
 
+CudaGraphs parse_cuda_graphs(std::string_view text) {
+  if (text == "off") return CudaGraphs::off;
+  if (text == "auto") return CudaGraphs::automatic;
+  if (text == "on") return CudaGraphs::on;
+  throw InvalidArgument(fmt::format("CUDA graphs \"{}\" are none of off, auto, on", text));
+}
+
 bool has_cuda_module() {
   std::error_code error;
   return std::filesystem::exists(module_file(), error);

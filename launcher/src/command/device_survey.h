@@ -8,6 +8,7 @@
 #include "command/node_memory.h"
 #include "minim/comm/communicator.h"
 #include "minim/runtime/backend.h"
+#include "minim/runtime/cuda.h"
 
 namespace minim::command {
 
@@ -48,7 +49,7 @@ class DeviceSurvey {
   /// Sentences that the choice needs.
   const std::vector<std::string>& notices() const { return notices_; }
   /// This rank's backend; on the CPU with so many threads. Throws InvalidArgument where --device cannot be had on this rank.
-  std::unique_ptr<Backend> open(int threads) const;
+  std::unique_ptr<Backend> open(int threads, CudaGraphs graphs = CudaGraphs::automatic) const;
 
  private:
   DeviceReport own_;

@@ -47,6 +47,7 @@ struct RunConfig {
   double bucket_mb = 25;
   double deadline = 60;
   std::string device = "auto";
+  std::string cuda_graph = "auto";
   std::int64_t threads = 0;
   std::int64_t data_threads = 1;
   std::int64_t ranks_per_node = 0;

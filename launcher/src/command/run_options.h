@@ -85,6 +85,12 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"bucket-mb", kRanks, "Gradients are reduced in messages of about so many MiB"}, c.bucket_mb);
   visit(OptionInfo{"deadline", kRanks, "Seconds that a collective waits for a silent rank", manner}, c.deadline);
   visit(OptionInfo{"device", kRanks, "Where to compute", manner, {"auto", "cpu", "cuda"}}, c.device);
+  visit(OptionInfo{"cuda-graph",
+                   kRanks,
+                   "Capture the kernels of a step and launch them together; auto: where they can be captured",
+                   manner,
+                   {"auto", "on", "off"}},
+        c.cuda_graph);
   visit(OptionInfo{"threads", kRanks, "Threads of a rank; 0: its share of the node's cores", manner}, c.threads);
   visit(OptionInfo{"data-threads", kRanks, "Threads of a rank that read ahead", manner}, c.data_threads);
   visit(OptionInfo{"ranks-per-node", kHidden, "Test hook: pretend nodes of so many ranks"}, c.ranks_per_node);

@@ -20,7 +20,8 @@ bool pageable(const void* address) { return memory_type(address) == cudaMemoryTy
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaOptions& options) : device_(std::make_shared<CudaDevice>(options.device)) {
+  explicit CudaBackend(const CudaOptions& options)
+      : device_(std::make_shared<CudaDevice>(options.device)), graphs_(options.graphs) {
     copies_ = make_cuda_stream(device_, "copies");
   }
 
@@ -36,7 +37,9 @@ class CudaBackend final : public Backend {
   Buffer allocate_host(std::int64_t size_bytes, MemoryKind kind) override {
     return allocate_on_host(device_, size_bytes, kind, memory());
   }
-  std::unique_ptr<Stream> make_stream(std::string name) override { return make_cuda_stream(device_, std::move(name)); }
+  std::unique_ptr<Stream> make_stream(std::string name) override {
+    return make_cuda_stream(device_, std::move(name), StreamPriority::normal, graphs_);
+  }
 
   void copy(TensorView to, ConstTensorView from) override {
     minim::detail::check_copy(to, from);
@@ -75,6 +78,7 @@ class CudaBackend final : public Backend {
   }
 
   std::shared_ptr<CudaDevice> device_;
+  CudaGraphs graphs_;
   std::mutex mutex_;  // of what follows
   std::unique_ptr<Stream> copies_;
   Buffer staging_;  // of the backend itself: no tensor's, so booked nowhere

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <utility>
 
+#include "cuda/cuda_stream.h"
 #include "minim/runtime/backend.h"
 
 namespace minim::cuda {
@@ -11,15 +13,22 @@ namespace minim::cuda {
 /// A call that was bound to its arguments when it was prepared.
 class CudaKernelCall final : public KernelCall {
  public:
-  explicit CudaKernelCall(std::function<void(Stream&)> enqueue) : enqueue_(std::move(enqueue)) {}
-  void launch(Stream& stream) const override { enqueue_(stream); }
+  explicit CudaKernelCall(std::function<void(Stream&)> enqueue) : number_(next_call_number()), enqueue_(std::move(enqueue)) {}
+  void launch(Stream& stream) const override { give(stream, *this); }
+
+  /// Puts the kernel into the stream now.
+  void enqueue(Stream& stream) const { enqueue_(stream); }
+  /// No other call has it, had it or will have it.
+  std::uint64_t number() const { return number_; }
 
  private:
+  std::uint64_t number_;
   std::function<void(Stream&)> enqueue_;
 };
 
 /// Wraps `make(args)`, which returns the `std::function<void(Stream&)>` that enqueues the kernel. What the host decides, it
-/// decides in `make`: the function runs in every step and allocates nothing.
+/// decides in `make`: the function allocates nothing and does the same each time, since what it enqueues may be captured and
+/// repeated without it.
 template <class Args, class Make>
 Kernel<Args> cuda_kernel(Make make, std::function<std::int64_t(const Args&)> workspace_bytes = nullptr) {
   return {

@@ -1,7 +1,12 @@
 #include "cuda/cuda_stream.h"
 
+#include <atomic>
+#include <vector>
+
 #include "cuda/check.h"
 #include "cuda/cuda_event.h"
+#include "cuda/cuda_kernel.h"
+#include "cuda/graph_cache.h"
 #include "minim/runtime/error.h"
 
 namespace minim::cuda {
@@ -34,8 +39,8 @@ void run_host_work(void* work) {
 
 class CudaStream final : public Stream {
  public:
-  CudaStream(std::shared_ptr<CudaDevice> device, std::string name, StreamPriority priority)
-      : device_(std::move(device)), name_(std::move(name)) {
+  CudaStream(std::shared_ptr<CudaDevice> device, std::string name, StreamPriority priority, CudaGraphs graphs)
+      : device_(std::move(device)), name_(std::move(name)), keeps_back_(graphs != CudaGraphs::off), graphs_(graphs) {
     const DeviceScope scope(*device_);
     int lowest = 0, highest = 0;
     check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "cudaDeviceGetStreamPriorityRange");
@@ -44,6 +49,11 @@ class CudaStream final : public Stream {
   }
 
   ~CudaStream() override {
+    try {
+      handle();
+    } catch (const std::exception&) {
+      // A lost device does nothing more.
+    }
     cudaStreamSynchronize(handle_);
     state_.reset();
     cudaStreamDestroy(handle_);
@@ -56,7 +66,7 @@ class CudaStream final : public Stream {
     const auto& state = event.state();
     if (!state) return;
     if (const auto* recorded = dynamic_cast<const CudaEventState*>(state.get())) {
-      check(cudaStreamWaitEvent(handle_, recorded->handle(), 0), "cudaStreamWaitEvent");
+      check(cudaStreamWaitEvent(handle(), recorded->handle(), 0), "cudaStreamWaitEvent");
     } else {
       enqueue_host({.awaited = event});
     }
@@ -64,7 +74,7 @@ class CudaStream final : public Stream {
 
   Event record() override {
     auto state = std::make_shared<CudaEventState>(device_);
-    state->record(handle_);
+    state->record(handle());
     return Event(std::move(state));
   }
 
@@ -73,11 +83,24 @@ class CudaStream final : public Stream {
   void copy(TensorView to, ConstTensorView from) override {
     minim::detail::check_copy(to, from);
     if (to.size_bytes() == 0) return;
-    check(cudaMemcpyAsync(to.raw(), from.raw(), static_cast<std::size_t>(to.size_bytes()), cudaMemcpyDefault, handle_),
+    check(cudaMemcpyAsync(to.raw(), from.raw(), static_cast<std::size_t>(to.size_bytes()), cudaMemcpyDefault, handle()),
           "cudaMemcpyAsync");
   }
 
-  cudaStream_t handle() const { return handle_; }
+  void give(const CudaKernelCall& call) {
+    if (!keeps_back_) return call.enqueue(*this);
+    kept_back_.push_back(&call);
+  }
+
+  /// After everything that was given has been enqueued.
+  cudaStream_t handle() {
+    if (kept_back_.empty()) return handle_;
+    enqueued_.swap(kept_back_);  // the kernels ask for the handle, too
+    kept_back_.clear();
+    graphs_.enqueue(enqueued_, *this, handle_);
+    return handle_;
+  }
+
   CudaDevice& device() const { return *device_; }
   std::unique_ptr<StreamState>& state() { return state_; }
 
@@ -86,7 +109,7 @@ class CudaStream final : public Stream {
     auto owner = std::make_unique<HostWork>(std::move(work));
     owner->device = device_;
     owner->number = device_->next_number();
-    check(cudaLaunchHostFunc(handle_, run_host_work, owner.get()), "cudaLaunchHostFunc");
+    check(cudaLaunchHostFunc(handle(), run_host_work, owner.get()), "cudaLaunchHostFunc");
     owner.release();  // run_host_work deletes it
   }
 
@@ -94,6 +117,9 @@ class CudaStream final : public Stream {
   std::string name_;
   cudaStream_t handle_ = nullptr;
   std::unique_ptr<StreamState> state_;
+  bool keeps_back_;
+  std::vector<const CudaKernelCall*> kept_back_, enqueued_;
+  GraphCache graphs_;
 };
 
 CudaStream& cuda_stream(Stream& stream) {
@@ -104,8 +130,16 @@ CudaStream& cuda_stream(Stream& stream) {
 
 }  // namespace
 
-std::unique_ptr<Stream> make_cuda_stream(std::shared_ptr<CudaDevice> device, std::string name, StreamPriority priority) {
-  return std::make_unique<CudaStream>(std::move(device), std::move(name), priority);
+std::unique_ptr<Stream> make_cuda_stream(std::shared_ptr<CudaDevice> device, std::string name, StreamPriority priority,
+                                         CudaGraphs graphs) {
+  return std::make_unique<CudaStream>(std::move(device), std::move(name), priority, graphs);
+}
+
+void give(Stream& stream, const CudaKernelCall& call) { cuda_stream(stream).give(call); }
+
+std::uint64_t next_call_number() {
+  static std::atomic<std::uint64_t> numbers = 0;
+  return ++numbers;
 }
 
 cudaStream_t handle_of(Stream& stream) { return cuda_stream(stream).handle(); }

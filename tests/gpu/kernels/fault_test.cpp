@@ -53,9 +53,49 @@ TEST(CudaFaults, InAKernel) {
   EXPECT_TRUE(after.wait_for(std::chrono::microseconds(0)));
   EXPECT_TRUE(says(failure_of([&] { stream->synchronize(); }), "CUDA error 700"));
   EXPECT_TRUE(says(failure_of([&] { other->synchronize(); }), "CUDA error 700")) << "the device is lost for all streams";
-  EXPECT_TRUE(says(failure_of([&] { kernel->launch(*other); }), "CUDA error 700"));
+  EXPECT_TRUE(says(failure_of([&] {
+                     kernel->launch(*other);
+                     other->record();
+                   }),
+                   "CUDA error 700"));
   EXPECT_TRUE(says(failure_of([&] { backend->allocate(10, MemoryKind::workspace); }), "CUDA error 700"));
   // All that goes out of scope now gives back what the device does not take.
+}
+
+/// Gives a stream the same kernels again and again, which double a one five times. Each time, what comes of it.
+std::vector<float> repeated_doublings(Backend& backend, int times) {
+  const Tensor x = backend.allocate_tensor(DType::fp32, {10}, MemoryKind::workspace);
+  const Tensor host = backend.allocate_host_tensor(DType::fp32, {10}, MemoryKind::staging);
+  const auto doubling = backend.prepare(Sum{.inputs = {x, x}, .y = x});
+  const auto stream = backend.make_stream("test");
+  std::vector<float> results;
+  for (int i = 0; i < times; ++i) {
+    std::ranges::fill(host.span<float>(), 1.0F);
+    stream->copy(x, host);
+    for (int k = 0; k < 5; ++k) doubling->launch(*stream);
+    stream->copy(host, x);
+    stream->synchronize();
+    results.push_back(host.span<float>()[0]);
+  }
+  return results;
+}
+
+TEST(CudaFaults, InACapture) {
+  const auto automatic = make_cuda_backend({});
+  EXPECT_EQ(repeated_doublings(*automatic, 4), std::vector<float>(4, 32.0F)) << "without graphs";
+  const auto on = make_cuda_backend({.graphs = CudaGraphs::on});
+  const std::string failure = failure_of([&] { repeated_doublings(*on, 4); });
+  EXPECT_TRUE(says(failure, "5 kernels cannot be captured as a CUDA graph: ")) << failure;
+  EXPECT_TRUE(says(failure, "cudaGraphInstantiate")) << failure;
+}
+
+TEST(CudaFaults, InALaunchOfAGraph) {
+  const auto off = make_cuda_backend({.graphs = CudaGraphs::off});
+  EXPECT_EQ(repeated_doublings(*off, 4), std::vector<float>(4, 32.0F)) << "launches none";
+  const auto automatic = make_cuda_backend({});
+  EXPECT_EQ(repeated_doublings(*automatic, 1), std::vector<float>(1, 32.0F)) << "launches none the first time";
+  const std::string failure = failure_of([&] { repeated_doublings(*automatic, 2); });
+  EXPECT_TRUE(says(failure, "cudaGraphLaunch")) << failure;
 }
 
 TEST(CudaFaults, InAnAllocation) {

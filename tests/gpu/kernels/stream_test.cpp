@@ -161,6 +161,47 @@ TEST_F(CudaStreams, AreUsedFromSeveralThreads) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST_F(CudaStreams, RepeatKernelsAsGraphsWithTheSameResults) {
+  constexpr std::int64_t kCount = 3000;
+  const auto backend = make_cuda_backend({.graphs = CudaGraphs::on});
+  const auto stream = backend->make_stream("test");
+  const Tensor x = backend->allocate_tensor(DType::fp32, {kCount}, MemoryKind::workspace);
+  const Tensor one = backend->allocate_tensor(DType::fp32, {kCount}, MemoryKind::workspace);
+  const Tensor host = backend->allocate_host_tensor(DType::fp32, {kCount}, MemoryKind::staging);
+  std::ranges::fill(host.span<float>(), 1.0F);
+  backend->copy(one, host);
+  const auto twice = backend->prepare(Sum{.inputs = {x, x}, .y = x});
+  const auto plus_one = backend->prepare(Sum{.inputs = {x, one}, .y = x});
+  // Sequences that begin alike, in changing order; an event in between makes two of one.
+  const auto run = [&](std::initializer_list<const KernelCall*> calls, bool cut) {
+    std::ranges::fill(host.span<float>(), 3.0F);
+    stream->copy(x, host);
+    for (const KernelCall* call : calls) {
+      call->launch(*stream);
+      if (cut && call == twice.get()) stream->wait(stream->record());
+    }
+    stream->copy(host, x);
+    stream->synchronize();
+    EXPECT_EQ(host.span<float>()[0], host.span<float>()[kCount - 1]);
+    return host.span<float>()[0];
+  };
+  const KernelCall *t = twice.get(), *p = plus_one.get();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(run({p, p, p, p, t}, false), 14);
+    EXPECT_EQ(run({p, p, p, p, t, t}, i % 2 == 0), 28);
+    EXPECT_EQ(run({p, p, p, p}, false), 7);
+    EXPECT_EQ(run({t, p, p, p, p}, true), 10);
+  }
+  // A call that takes the place of another in memory is not taken for it.
+  for (int i = 0; i < 3; ++i) {
+    const bool adds = i == 2;
+    const auto changing =
+        adds ? backend->prepare(Sum{.inputs = {x, one}, .y = x}) : backend->prepare(Sum{.inputs = {x, x}, .y = x});
+    const KernelCall* c = changing.get();
+    EXPECT_EQ(run({c, c, c, c, c}, false), adds ? 8 : 96);
+  }
+}
+
 TEST_F(CudaStreams, RefuseStreamsOfOtherBackends) {
   const auto host = make_cpu_stream("host", 1);
   const Tensor x = on_device(3);

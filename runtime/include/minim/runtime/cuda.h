@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "minim/runtime/backend.h"
 
@@ -10,9 +11,18 @@
 /// beside the program or library that holds this code, or the file that the environment's MINIM_CUDA_MODULE names.
 namespace minim {
 
+/// Whether kernels that streams are given again and again are captured as CUDA graphs.
+enum class CudaGraphs : std::uint8_t {
+  off,
+  automatic,  ///< where they can be captured
+  on,         ///< those that cannot be captured are an error
+};
+/// "off", "auto" or "on". Throws InvalidArgument that lists the choices.
+CudaGraphs parse_cuda_graphs(std::string_view text);
+
 struct CudaOptions {
-  int device = 0;              ///< among those that CUDA shows to this process
-  bool deterministic = false;  ///< only algorithms that give the same bits every time
+  int device = 0;  ///< among those that CUDA shows to this process
+  CudaGraphs graphs = CudaGraphs::automatic;
 };
 
 struct CudaDeviceInfo {
