@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <numeric>
 #include <set>
 
@@ -45,6 +46,9 @@ class PhaseRun final : public PlanObserver {
     if (last_micro_batch && own.contains(&parameter)) optimizer->gradient_ready(parameter, stream);
   }
   bool last_micro_batch = false;
+
+  std::int64_t begun() const { return optimizer->state().attempted + optimizer->under_way(); }
+  std::deque<RankError> errors;  ///< of this rank, in the steps under way
 };
 
 std::vector<Parameter*> trained_parameters(const PhaseRun& phase) {
@@ -65,6 +69,7 @@ struct Trainer::Impl {
   Model& model;
   Options options;
   std::vector<std::unique_ptr<PhaseRun>> phases;
+  Event copied;                    // until then what the feed copied from is in use
   std::unique_ptr<Stream> stream;  // last: it is emptied before what its kernels use goes away
 
   Impl(Backend& backend_, Communicator& communicator_, Model& model_, Options options_)
@@ -74,8 +79,14 @@ struct Trainer::Impl {
   void place();
   void bind_plans();
   void prepare_endings(PhaseRun& phase);
-  void run_phase(int index, const Feed& feed, bool stop_requested);
-  RankError run_to_agreement(int index, const Feed& feed, bool stop_requested);
+  template <class Part>
+  auto guarded(const Part& part);
+  bool under_way() const;
+  bool run_phase(int index, const Feed& feed, bool stop_requested);
+  RankError enqueue(int index, const Feed& feed, bool stop_requested);
+  void finish_all() noexcept;
+  void take_outcome(PhaseRun& phase);
+  void drain(PhaseRun& phase);
   RankError run_micro_batches(int index, const Feed& feed);
   void judge(const PhaseRun& phase, const RankError& error);
   [[noreturn]] void refuse_weight(const PhaseRun& phase, int rank, int parameter) const;
@@ -150,7 +161,8 @@ void Trainer::Impl::prepare_endings(PhaseRun& phase) {
       for (const Parameter* parameter : node.parameters) {
         for (auto& other : phases) {
           const bool lends = other.get() != &phase && other->own.contains(parameter);
-          if (lends && std::find(phase.borrowed_from.begin(), phase.borrowed_from.end(), other.get()) == phase.borrowed_from.end()) {
+          if (lends &&
+              std::find(phase.borrowed_from.begin(), phase.borrowed_from.end(), other.get()) == phase.borrowed_from.end()) {
             phase.borrowed_from.push_back(other.get());
           }
         }
@@ -178,16 +190,13 @@ void Trainer::Impl::prepare_endings(PhaseRun& phase) {
 
 RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
   PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
-  Event copied;
   for (int m = 0; m < options.micro_batches; ++m) {
-    if (m > 0) wait_driving(communicator, copied);  // until then what the feed copied from is in use
+    wait_driving(communicator, copied);
     const Plan* plan = nullptr;
+    RankError error;
     try {
-      const int chosen = feed({.phase = index,
-                               .index = m,
-                               .step = phase.optimizer->state().attempted,
-                               .plans = phase.plan_pointers,
-                               .stream = *stream});
+      const int chosen =
+          feed({.phase = index, .index = m, .step = phase.begun() - 1, .plans = phase.plan_pointers, .stream = *stream});
       if (chosen < 0 || chosen >= static_cast<int>(phase.plan_pointers.size())) {
         throw InvalidArgument(
             fmt::format("phase \"{}\": the feed chose plan {} of {}", phase.config.name, chosen, phase.plan_pointers.size()));
@@ -196,9 +205,10 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
     } catch (const CommError&) {
       throw;
     } catch (...) {
-      return RankError::current();
+      error = RankError::current();
     }
     copied = stream->record();
+    if (plan == nullptr) return error;
     phase.last_micro_batch = m + 1 == options.micro_batches;
     plan->forward(*stream, /*accumulate=*/true, &phase);
     plan->backward(*stream, /*accumulate=*/m > 0, &phase);
@@ -206,11 +216,8 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
   return {};
 }
 
-RankError Trainer::Impl::run_to_agreement(int index, const Feed& feed, bool stop_requested) {
+RankError Trainer::Impl::enqueue(int index, const Feed& feed, bool stop_requested) {
   PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
-  for (PhaseRun* lender : phase.borrowed_from) {
-    if (!lender->optimizer->weights_current()) lender->optimizer->gather_weights(*stream);
-  }
   for (const auto& call : phase.clear_sums) call->launch(*stream);
   phase.optimizer->begin_step(*stream);
   RankError error = run_micro_batches(index, feed);
@@ -218,28 +225,74 @@ RankError Trainer::Impl::run_to_agreement(int index, const Feed& feed, bool stop
   phase.optimizer->finish_step(*stream, phase.loss, phase.weight, phase.correct,
                                {.error_code = static_cast<std::int32_t>(error.kind), .stop_requested = stop_requested ? 1 : 0});
   for (const auto& call : phase.commit_states) call->launch(*stream);
-  phase.optimizer->drain(*stream);
   return error;
 }
 
-void Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) {
-  RankError error;
+/// Where `part` throws, the others wait for collectives that will not come, and so does this rank's own stream.
+template <class Part>
+auto Trainer::Impl::guarded(const Part& part) {
   try {
-    error = run_to_agreement(index, feed, stop_requested);
+    return part();
   } catch (const std::exception& failure) {
-    // The others wait for collectives that will not come, and so does this rank's own stream.
     communicator.abort(failure.what());
     settle(*stream);
     throw;
   }
-  judge(*phases[static_cast<std::size_t>(index)], error);
+}
+
+bool Trainer::Impl::under_way() const {
+  return std::ranges::any_of(phases, [](const auto& phase) { return phase->optimizer->under_way() > 0; });
+}
+
+void Trainer::Impl::finish_all() noexcept {
+  try {
+    guarded([&] {
+      for (auto& phase : phases) {
+        phase->errors.clear();
+        while (phase->optimizer->drain()) continue;
+      }
+    });
+  } catch (const std::exception&) {  // on the way to the caller there is an earlier one
+  }
+  settle(*stream);
+}
+
+/// The outcome of the oldest step that is under way. When that is an error, all ranks let the others come to their end first.
+void Trainer::Impl::take_outcome(PhaseRun& phase) {
+  guarded([&] { phase.optimizer->drain(); });
+  const RankError error = std::move(phase.errors.front());
+  phase.errors.pop_front();
+  try {
+    judge(phase, error);
+  } catch (const std::exception&) {
+    finish_all();
+    throw;
+  }
+}
+
+void Trainer::Impl::drain(PhaseRun& phase) {
+  while (phase.optimizer->under_way() > 0) take_outcome(phase);
+}
+
+/// Enqueues a step of one phase, and takes the outcome of the step before.
+bool Trainer::Impl::run_phase(int index, const Feed& feed, bool stop_requested) {
+  PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
+  for (PhaseRun* lender : phase.borrowed_from) {
+    drain(*lender);
+    guarded([&] { lender->optimizer->gather_weights(*stream); });
+  }
+  phase.errors.push_back(guarded([&] { return enqueue(index, feed, stop_requested); }));
+  if (phase.optimizer->under_way() == 1) return false;
+  take_outcome(phase);
+  return true;
 }
 
 void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
   const StepState& state = phase.optimizer->state();
   const auto bad_tensor = [&] {
     const auto& parameters = phase.optimizer->parameters();
-    return state.first_bad_parameter < 0 ? std::string("unknown") : parameters[static_cast<std::size_t>(state.first_bad_parameter)]->name;
+    return state.first_bad_parameter < 0 ? std::string("unknown")
+                                         : parameters[static_cast<std::size_t>(state.first_bad_parameter)]->name;
   };
   switch (static_cast<AgreementError>(state.error_code)) {
     case AgreementError::none: break;
@@ -251,9 +304,10 @@ void Trainer::Impl::judge(const PhaseRun& phase, const RankError& error) {
     default: throw_error_of(communicator, state.failed_rank, error);
   }
   if (state.exhausted != 0) {
-    throw NumericError(fmt::format("the gradients were not finite in {} steps in a row at a loss scale of {} that cannot fall; "
-                                   "first bad tensor: gradient of \"{}\"",
-                                   state.consecutive_skips, state.used_loss_scale, bad_tensor()));
+    throw NumericError(
+        fmt::format("the gradients were not finite in {} steps in a row at a loss scale of {} that cannot fall; "
+                    "first bad tensor: gradient of \"{}\"",
+                    state.consecutive_skips, state.used_loss_scale, bad_tensor()));
   }
 }
 
@@ -274,11 +328,32 @@ Trainer::Trainer(Backend& backend, Communicator& communicator, Model& model, std
   for (auto& phase : impl_->phases) impl_->prepare_endings(*phase);
 }
 
-Trainer::~Trainer() = default;
+Trainer::~Trainer() {
+  if (impl_->under_way()) impl_->communicator.abort("a trainer was destroyed with a step under way");
+}
 
 void Trainer::step(const Feed& feed, bool stop_requested) {
-  for (int phase = 0; phase < phases(); ++phase) impl_->run_phase(phase, feed, stop_requested);
+  for (int phase = 0; phase < phases(); ++phase) {
+    impl_->run_phase(phase, feed, stop_requested);
+    impl_->drain(*impl_->phases[static_cast<std::size_t>(phase)]);
+  }
+  impl_->guarded([&] { impl_->stream->synchronize(); });
 }
+
+bool Trainer::step_ahead(const Feed& feed, bool stop_requested) {
+  bool taken = false;
+  for (int phase = 0; phase < phases(); ++phase) taken = impl_->run_phase(phase, feed, stop_requested) || taken;
+  return taken;
+}
+
+bool Trainer::drain() {
+  if (!impl_->under_way()) return false;
+  for (auto& phase : impl_->phases) impl_->drain(*phase);
+  impl_->guarded([&] { impl_->stream->synchronize(); });
+  return true;
+}
+
+std::int64_t Trainer::begun() const { return impl_->phases.front()->begun(); }
 
 int Trainer::phases() const { return static_cast<int>(impl_->phases.size()); }
 const StepState& Trainer::state(int phase) const { return impl_->phases.at(static_cast<std::size_t>(phase))->optimizer->state(); }

@@ -23,7 +23,7 @@ std::int64_t AgreementState::size_bytes(int world_size, std::int64_t learning_ra
          learning_rates * minim::size_bytes(DType::fp32);
 }
 
-std::int64_t AgreementState::staging_bytes() { return kStateBytes + kReportBytes; }
+std::int64_t AgreementState::staging_bytes() { return kStepsUnderWay * (kStateBytes + kReportBytes); }
 
 AgreementState::AgreementState(Backend& backend, const AgreementConfig& config, std::uint64_t configuration,
                                std::span<const float> learning_rates, int rank, int world_size)
@@ -37,8 +37,10 @@ AgreementState::AgreementState(Backend& backend, const AgreementConfig& config, 
   report_ = allocate(DType::int32, kReportWords);
   overflow_ = allocate(DType::int32, 1);
   learning_rates_ = allocate(DType::fp32, static_cast<std::int64_t>(learning_rates.size()));
-  fetched_ = backend.allocate_host_tensor(DType::uint8, Shape{kStateBytes}, MemoryKind::staging);
-  host_report_ = backend.allocate_host_tensor(DType::int32, Shape{kReportWords}, MemoryKind::staging);
+  for (Tensor& fetched : fetched_) fetched = backend.allocate_host_tensor(DType::uint8, Shape{kStateBytes}, MemoryKind::staging);
+  for (Tensor& report : host_report_) {
+    report = backend.allocate_host_tensor(DType::int32, Shape{kReportWords}, MemoryKind::staging);
+  }
   upload(backend, learning_rates, learning_rates_);
   record_ = records().slice(rank * kRecordBytes, (rank + 1) * kRecordBytes);
   const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(records().size_bytes()));
@@ -49,16 +51,13 @@ AgreementState::AgreementState(Backend& backend, const AgreementConfig& config, 
       backend.prepare(FoldAgreement{.config = config, .records = records(), .learning_rates = learning_rates_, .state = state()});
 }
 
-StepState AgreementState::fetched() const {
+StepState AgreementState::fetched(int slot) const {
   StepState state;
-  std::memcpy(&state, fetched_.view().raw(), sizeof state);
+  std::memcpy(&state, fetched_[slot].view().raw(), sizeof state);
   return state;
 }
 
-void AgreementState::write(const StepState& state) {
-  std::memcpy(fetched_.view().raw(), &state, sizeof state);
-  backend_.copy(state_, fetched_);
-}
+void AgreementState::write(const StepState& state) { backend_.copy(state_, {&state, DType::uint8, Shape{kStateBytes}}); }
 
 std::int32_t AgreementState::read_overflow() const {
   std::int32_t parameter = kNoOverflow;
@@ -68,12 +67,12 @@ std::int32_t AgreementState::read_overflow() const {
 
 void AgreementState::clear_overflow() { backend_.copy(overflow(), {&kNoOverflow, DType::int32, Shape{1}}); }
 
-void AgreementState::fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,
+void AgreementState::fill(Stream& stream, int slot, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,
                           HostReport report) {
-  const auto words = host_report_.span<std::int32_t>();
+  const auto words = host_report_[slot].span<std::int32_t>();
   words[0] = report.error_code;
   words[1] = report.stop_requested;
-  stream.copy(report_, host_report_);
+  stream.copy(report_, host_report_[slot]);
   const void* const sums[3] = {loss.raw(), weight.raw(), correct.raw()};
   if (!fill_ || !std::equal(std::begin(sums), std::end(sums), std::begin(filled_from_))) {
     fill_ = backend_.prepare(FillRecord{.loss = loss,

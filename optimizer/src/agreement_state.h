@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 
@@ -7,6 +8,9 @@
 #include "minim/optimizer/sharded_optimizer.h"
 
 namespace minim {
+
+/// So many steps may be under way: while the device runs one, the host enqueues the next.
+inline constexpr int kStepsUnderWay = 2;
 
 /// The small arrays on the device that the ranks agree by, and the kernels on them.
 class AgreementState {
@@ -22,26 +26,26 @@ class AgreementState {
   TensorView records() const { return records_.view(); }
   TensorView overflow() const { return overflow_.view(); }
 
-  void write(const StepState& state);  ///< on the device, and as if fetched from there
+  void write(const StepState& state);
   /// The parameter of which this rank's updates have made a weight that overflowed; kNoOverflow: none.
   std::int32_t read_overflow() const;
   /// Forgets that a weight overflowed, when weights have been set anew.
   void clear_overflow();
 
   /// Starts this rank's record of the step. `loss`, `weight` and `correct` as in ShardedOptimizer::finish_step. Not called anew
-  /// before the stream has got through the call before.
-  void fill(Stream& stream, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct, HostReport report);
+  /// for a slot, one of kStepsUnderWay, before the stream has got through the call before.
+  void fill(Stream& stream, int slot, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct, HostReport report);
   /// Folds all records into the state.
   void fold(Stream& stream) const { fold_->launch(stream); }
   /// Sends the state to the host, where it is `fetched` once the stream has got there.
-  void fetch(Stream& stream) const { stream.copy(fetched_, state()); }
-  StepState fetched() const;
+  void fetch(Stream& stream, int slot) const { stream.copy(fetched_[slot], state()); }
+  StepState fetched(int slot) const;
 
  private:
   Backend& backend_;
   std::uint64_t configuration_;
   Tensor state_, records_, report_, overflow_, learning_rates_;
-  Tensor fetched_, host_report_;  // the host's side of `state_` and `report_`
+  std::array<Tensor, kStepsUnderWay> fetched_, host_report_;  // the host's side of `state_` and `report_`
   TensorView record_;
   std::unique_ptr<KernelCall> fold_;
   std::unique_ptr<KernelCall> fill_;  // bound to these sums:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -24,18 +25,26 @@ struct ShardedOptimizer::Impl {
     bool empty() const { return begin >= end; }
   };
 
+  /// A step that has begun and is not drained.
+  struct Step {
+    std::vector<Work> works;  ///< in the order of their issue
+    Event fetched;            ///< the host has its outcome
+  };
+
   Impl(Backend& backend_, Communicator& communicator_, std::vector<Parameter*> parameters_, OptimizerConfig config_);
 
   // sharded_optimizer.cpp
   void allocate_arrays(BucketState& bucket, Stream& stream) const;
   void prepare_kernels(BucketState& bucket, const std::unordered_map<const Parameter*, int>& indices) const;
   const Place& place(const Parameter& parameter) const;
-  void issue_gathers(Stream& compute);
+  Step& step(std::int64_t number) { return steps[static_cast<std::size_t>(number % kStepsUnderWay)]; }
+  std::int64_t under_way() const { return begun - drained; }
+  void require_drained(const char* call) const;
+  void issue_gathers(Stream& compute, std::vector<Work>& works);
   void zero_missing_gradients(Stream& compute);
   void issue_reductions();
   void issue_reduction(BucketState& bucket);
   void agree(Stream& compute);
-  void finish_collectives(Stream& compute);
 
   // optimizer_arrays.cpp
   bool has_array(const std::string& array) const;
@@ -59,13 +68,16 @@ struct ShardedOptimizer::Impl {
   std::unordered_map<const Parameter*, Place> places;
   std::vector<std::unique_ptr<KernelCall>> zero_gradient;  // of each parameter
 
-  // The step under way.
-  bool in_step = false;
+  // The steps under way; they are numbered.
+  std::array<Step, kStepsUnderWay> steps;
+  std::int64_t begun = 0, drained = 0;
+
+  // The last of them.
+  bool unfinished = false;
   std::vector<char> ready;  // of each parameter: its gradient is complete
   int next_reduction = -1;  // buckets are reduced from the last to the first
-  std::vector<Work> works;  // in the order of their issue
 
-  StepState outcome;    // as the host knows it
+  StepState outcome;    // of the step that was drained last
   bool current = true;  // no rank's weights are stale
 };
 

@@ -13,6 +13,23 @@ namespace minim {
 
 namespace {
 
+/// Waits for collectives, and for what follows them on a stream.
+void finish(std::vector<Work>& works, const Event& after) {
+  std::exception_ptr failure;
+  try {
+    for (const Work& work : works) work.wait();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  works.clear();
+  try {
+    after.wait();
+  } catch (...) {
+    if (!failure) failure = std::current_exception();
+  }
+  if (failure) std::rethrow_exception(failure);  // the collective's failure is the cause of the stream's
+}
+
 /// Scaling that the precision has no use for is switched off before anything looks at it.
 OptimizerConfig checked(OptimizerConfig config, std::span<Parameter* const> parameters, int world_size) {
   validate(config, parameters, world_size);
@@ -59,7 +76,7 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
     allocate_arrays(state, *stream);
     prepare_kernels(state, indices);
   }
-  works.reserve(2 * buckets.size() + 1);
+  for (Step& step : steps) step.works.reserve(2 * buckets.size() + 1);
 }
 
 void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket, Stream& stream) const {
@@ -106,11 +123,14 @@ const ShardedOptimizer::Impl::Place& ShardedOptimizer::Impl::place(const Paramet
   return found->second;
 }
 
-void ShardedOptimizer::Impl::issue_gathers(Stream& compute) {
+void ShardedOptimizer::Impl::require_drained(const char* call) const {
+  if (under_way() > 0) throw InvalidArgument(fmt::format("{}: the step before has not been drained", call));
+}
+
+void ShardedOptimizer::Impl::issue_gathers(Stream& compute, std::vector<Work>& works) {
   const Event before = compute.record();
   for (BucketState& bucket : buckets) {
-    bucket.gather = communicator.all_gather(bucket.bucket->weights(),
-                                            {.label = bucket.bucket->name, .after = before});
+    bucket.gather = communicator.all_gather(bucket.bucket->weights(), {.label = bucket.bucket->name, .after = before});
     works.push_back(bucket.gather);
   }
 }
@@ -133,7 +153,7 @@ void ShardedOptimizer::Impl::issue_reductions() {
     BucketState& bucket = buckets[static_cast<std::size_t>(next_reduction)];
     if (!bucket.complete()) return;
     issue_reduction(bucket);
-    works.push_back(bucket.reduction);
+    step(begun).works.push_back(bucket.reduction);
   }
 }
 
@@ -152,25 +172,9 @@ void ShardedOptimizer::Impl::issue_reduction(BucketState& bucket) {
 
 void ShardedOptimizer::Impl::agree(Stream& compute) {
   const Work gather = communicator.all_gather(agreement.records(), {.label = "agreement", .after = compute.record()});
-  works.push_back(gather);
+  step(begun).works.push_back(gather);
   gather.precede(compute);
   agreement.fold(compute);
-}
-
-void ShardedOptimizer::Impl::finish_collectives(Stream& compute) {
-  std::exception_ptr failure;
-  try {
-    for (const Work& work : works) work.wait();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  works.clear();
-  try {
-    compute.synchronize();
-  } catch (...) {
-    if (!failure) failure = std::current_exception();
-  }
-  if (failure) std::rethrow_exception(failure);  // the collective's failure is the cause of the stream's
 }
 
 ShardedOptimizer::ShardedOptimizer(Backend& backend, Communicator& communicator, std::vector<Parameter*> parameters,
@@ -190,15 +194,17 @@ ConstTensorView ShardedOptimizer::last_applied() const {
 }
 
 void ShardedOptimizer::begin_step(Stream& compute) {
-  if (impl_->in_step) throw InvalidArgument("begin_step: the step before has not been drained");
-  impl_->in_step = true;
+  if (impl_->unfinished) throw InvalidArgument("begin_step: the step before has not been finished");
+  if (impl_->under_way() == kStepsUnderWay) impl_->require_drained("begin_step");
+  impl_->unfinished = true;
+  ++impl_->begun;
   std::ranges::fill(impl_->ready, char{0});
   for (BucketState& bucket : impl_->buckets) {
     bucket.parameters_ready = 0;
     bucket.gather_awaited = false;
   }
   impl_->next_reduction = static_cast<int>(impl_->buckets.size()) - 1;
-  if (impl_->sharded) impl_->issue_gathers(compute);
+  if (impl_->sharded) impl_->issue_gathers(compute, impl_->step(impl_->begun).works);
 }
 
 void ShardedOptimizer::before_use(const Parameter& parameter, Stream& compute) {
@@ -222,10 +228,11 @@ void ShardedOptimizer::gradient_ready(const Parameter& parameter, Stream& comput
 
 void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct,
                                    HostReport report) {
-  if (!impl_->in_step) throw InvalidArgument("finish_step: no step has begun");
+  if (!impl_->unfinished) throw InvalidArgument("finish_step: no step has begun");
+  const int slot = static_cast<int>(impl_->begun % kStepsUnderWay);
   impl_->zero_missing_gradients(compute);
   impl_->issue_reductions();
-  impl_->agreement.fill(compute, loss, weight, correct, report);
+  impl_->agreement.fill(compute, slot, loss, weight, correct, report);
   for (BucketState& bucket : impl_->buckets) {
     if (impl_->sharded && !bucket.gather_awaited) bucket.gather.precede(compute);  // nobody used it; the update writes it
     bucket.reduction.precede(compute);
@@ -233,26 +240,35 @@ void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstT
   }
   impl_->agree(compute);
   for (BucketState& bucket : impl_->buckets) bucket.update->launch(compute);
-  impl_->agreement.fetch(compute);
+  impl_->agreement.fetch(compute, slot);
+  impl_->step(impl_->begun).fetched = compute.record();
+  impl_->unfinished = false;
   impl_->current = !impl_->sharded;
 }
 
-void ShardedOptimizer::drain(Stream& compute) {
-  impl_->finish_collectives(compute);
-  impl_->outcome = impl_->agreement.fetched();
-  impl_->in_step = false;
+bool ShardedOptimizer::drain() {
+  if (impl_->unfinished) throw InvalidArgument("drain: the step has not been finished");
+  if (impl_->under_way() == 0) return false;
+  const std::int64_t number = ++impl_->drained;
+  Impl::Step& step = impl_->step(number);
+  finish(step.works, step.fetched);
+  impl_->outcome = impl_->agreement.fetched(static_cast<int>(number % kStepsUnderWay));
+  return true;
 }
 
+std::int64_t ShardedOptimizer::under_way() const { return impl_->under_way(); }
+
 void ShardedOptimizer::gather_weights(Stream& compute) {
-  if (impl_->in_step) throw InvalidArgument("gather_weights: the step before has not been drained");
+  impl_->require_drained("gather_weights");
   if (impl_->current) return;
-  impl_->issue_gathers(compute);
-  impl_->finish_collectives(compute);
+  std::vector<Work> works;
+  impl_->issue_gathers(compute, works);
+  finish(works, compute.record());
   impl_->current = true;
 }
 
 std::optional<WeightOverflow> ShardedOptimizer::find_weight_overflow() {
-  if (impl_->in_step) throw InvalidArgument("find_weight_overflow: the step before has not been drained");
+  impl_->require_drained("find_weight_overflow");
   std::vector<std::int32_t> found(static_cast<std::size_t>(impl_->world_size));
   found[static_cast<std::size_t>(impl_->rank)] = impl_->agreement.read_overflow();
   const TensorView view(found.data(), DType::int32, Shape{impl_->world_size});

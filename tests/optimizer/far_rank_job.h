@@ -36,7 +36,7 @@ class FarRankJob {
     }
     const TensorView sums = sums_.view();
     optimizer_.finish_step(*stream_, sums.slice(0, 1), sums.slice(1, 2), sums.slice(2, 3), {});
-    optimizer_.drain(*stream_);
+    optimizer_.drain();
   }
 
   /// Collective.

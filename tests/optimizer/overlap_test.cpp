@@ -61,7 +61,7 @@ struct Rank {
 
   void finish() {
     optimizer->finish_step(*stream, sums, sums, sums, {});
-    optimizer->drain(*stream);
+    optimizer->drain();
     EXPECT_EQ(optimizer->state().outcome, static_cast<int>(Outcome::applied));
     for (int index = 0; index < 3; ++index) EXPECT_TRUE(is_reduced(index));
   }

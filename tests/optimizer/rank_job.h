@@ -77,7 +77,7 @@ class RankJob {
     }
     const TensorView all = sums.view();
     optimizer->finish_step(*stream, all.slice(0, 1), all.slice(1, 2), all.slice(2, 3), what.report);
-    optimizer->drain(*stream);
+    optimizer->drain();
     return optimizer->state();
   }
   const StepState& step(const GradientOf& gradient) { return step(gradient, Step{}); }

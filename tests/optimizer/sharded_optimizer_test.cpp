@@ -360,8 +360,22 @@ TEST(ShardedOptimizer, RefusesWhatItCannotDo) {
     EXPECT_THROW(job.optimizer->gradient_ready(job.parameters[3], *job.stream), InvalidArgument);
     const TensorView sums = job.sums.view();
     std::ranges::fill(sums.span<float>(), 1.0F);
-    job.optimizer->finish_step(*job.stream, sums.slice(0, 1), sums.slice(1, 2), sums.slice(2, 3), {});
-    job.optimizer->drain(*job.stream);
+    EXPECT_THROW(job.optimizer->drain(), InvalidArgument);
+    const auto finish = [&] {
+      job.optimizer->finish_step(*job.stream, sums.slice(0, 1), sums.slice(1, 2), sums.slice(2, 3), {});
+    };
+    finish();
+    EXPECT_THROW(finish(), InvalidArgument);
+    EXPECT_THROW(job.optimizer->gather_weights(*job.stream), InvalidArgument);
+    job.optimizer->begin_step(*job.stream);  // two at a time, no more
+    finish();
+    EXPECT_THROW(job.optimizer->begin_step(*job.stream), InvalidArgument);
+    EXPECT_EQ(job.optimizer->under_way(), 2);
+    EXPECT_TRUE(job.optimizer->drain());
+    EXPECT_EQ(job.optimizer->state().attempted, 1);
+    EXPECT_TRUE(job.optimizer->drain());
+    EXPECT_EQ(job.optimizer->state().attempted, 2);
+    EXPECT_FALSE(job.optimizer->drain());
   });
 }
 

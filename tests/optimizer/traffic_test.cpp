@@ -67,7 +67,7 @@ TEST(Traffic, WeightsAreGatheredAfterASkippedStepToo) {
 
     job.optimizer->begin_step(*job.stream);
     for (const Parameter& parameter : job.parameters) job.optimizer->before_use(parameter, *job.stream);
-    job.optimizer->drain(*job.stream);
+    job.optimizer->drain();
     EXPECT_EQ(job.stored(&Parameter::weight), weights);
     EXPECT_EQ(job.step(ones).outcome, static_cast<int>(Outcome::applied));
   });

@@ -20,7 +20,7 @@ void TrainingRun::set_up() {
   const RunConfig& config = settings_.config;
   notices_ = settings_.devices->notices();
   run_guarded(communicator_, [&] {
-    backend_ = settings_.devices->open(settings_.threads);
+    backend_ = settings_.devices->open(settings_.threads, parse_cuda_graphs(config.cuda_graph));
     const bool stages = !backend_->host_accessible() && !settings_.devices->suits_nccl();
     if (stages) staged_ = make_staged_communicator(communicator_, *backend_);
     data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
@@ -134,17 +134,30 @@ bool TrainingRun::has_evaluation(std::int64_t step) {
   return broadcast_number(communicator_, found) != 0;
 }
 
-void TrainingRun::step(bool stop_requested) {
+/// Reports the outcome that `part`, which returns whether there is one, has brought. What took time without bringing one counts
+/// for the next.
+template <class Part>
+void TrainingRun::report_outcome(Part&& part) {
   const auto begin = std::chrono::steady_clock::now();
-  trainer_->step(
-      [&](const MicroBatch& micro_batch) {
-        rethrow_monitor_error();
-        feed_->fill(*micro_batch.plans.front(), training_loader_->next(), micro_batch.step, micro_batch.stream);
-        return 0;
-      },
-      stop_requested);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  on_rank_0([&] { monitor_->step(trainer_->state(), trainer_->first_bad_parameter(), took.count()); });
+  const bool there_is_one = part();
+  took_ += std::chrono::steady_clock::now() - begin;
+  if (!there_is_one) return;
+  stopping_ = stopping_ || trainer_->state().stop != 0;
+  on_rank_0([&] { monitor_->step(trainer_->state(), trainer_->first_bad_parameter(), took_.count()); });
+  took_ = {};
+}
+
+void TrainingRun::step(bool stop_requested) {
+  const Feed feed = [&](const MicroBatch& micro_batch) {
+    rethrow_monitor_error();
+    feed_->fill(*micro_batch.plans.front(), training_loader_->next(), micro_batch.step, micro_batch.stream);
+    return 0;
+  };
+  report_outcome([&] { return trainer_->step_ahead(feed, stop_requested); });
+}
+
+void TrainingRun::drain() {
+  report_outcome([&] { return trainer_->drain(); });
 }
 
 void TrainingRun::evaluate() {
@@ -171,12 +184,15 @@ ExitCode TrainingRun::train(const StopRequest& stop) {
   // A run that was stopped right after a step which an evaluation belongs to left that to us.
   const std::int64_t start = trainer_->attempted();
   if (length_.evaluates_after(start, config.eval_every) && !has_evaluation(start)) evaluate();
-  while (trainer_->attempted() < length_.total_steps()) {
+  while (trainer_->begun() < length_.total_steps()) {
     step(stop.requested());
-    if (trainer_->state().stop != 0) return leave(stop);
-    const std::int64_t done = trainer_->attempted();
-    if (length_.evaluates_after(done, config.eval_every)) evaluate();
-    if (length_.saves_after(done, config.checkpoint_every)) save(done < length_.total_steps() ? "interval" : "end");
+    const std::int64_t done = trainer_->begun();
+    const bool evaluates = length_.evaluates_after(done, config.eval_every);
+    const bool saves = length_.saves_after(done, config.checkpoint_every);
+    if (evaluates || saves || stopping_) drain();
+    if (stopping_) return leave(stop);
+    if (evaluates) evaluate();
+    if (saves) save(done < length_.total_steps() ? "interval" : "end");
   }
   return finish();
 }

@@ -3,8 +3,8 @@
 #include <memory>
 #include <string>
 
-#include "command/exit_code.h"
 #include "command/device_survey.h"
+#include "command/exit_code.h"
 #include "command/experiment.h"
 #include "command/monitor.h"
 #include "command/stop_request.h"
@@ -45,7 +45,10 @@ class TrainingRun {
   void make_monitor();
   void make_loaders();
   ExitCode train(const StopRequest& stop);
+  template <class Part>
+  void report_outcome(Part&& part);
   void step(bool stop_requested);
+  void drain();
   void evaluate();
   void save(const char* note);
   /// Rank 0 at its display and files. Where that fails, the others learn of it in the next step.
@@ -72,6 +75,8 @@ class TrainingRun {
   CheckpointStore checkpoints_;
   std::unique_ptr<Monitor> monitor_;  ///< on rank 0
   std::exception_ptr monitor_error_;
+  std::chrono::duration<double> took_{};  ///< by what has not been reported yet
+  bool stopping_ = false;                 ///< some rank was asked to stop
 };
 
 }  // namespace minim::command

@@ -20,6 +20,6 @@ contains term.log "continuing usr1 after step"
 expect 0 resumed.log ranks 2 train --output usr1 --resume
 same_run whole usr1
 
-# The end of a Slurm allocation is a request to stop.
+# The end of a Slurm allocation is a request to stop. When the ranks learn of it the next step is under way.
 SLURM_JOB_END_TIME=$(($(date +%s) + 60)) expect 75 slurm.log ranks 2 "${slow_run[@]}" --output slurm --progress plain
-contains slurm.log "the end of the allocation after step 1 and saved"
+contains slurm.log "the end of the allocation after step 2 and saved"

@@ -28,13 +28,13 @@ struct PhaseConfig {
 struct MicroBatch {
   int phase = 0;
   int index = 0;                 ///< 0 ... micro_batches - 1
-  std::int64_t step = 0;         ///< attempted steps before this one
+  std::int64_t step = 0;         ///< steps before this one
   std::span<Plan* const> plans;  ///< one per length class
   Stream& stream;                ///< inputs are filled in its order: kernels before may still read them
 };
 /// Enqueues the copies that fill all inputs of one plan, from memory of `Backend::allocate_host`, and returns the plan's index.
-/// Their sources stay as they are until they have run, which they have when the feed is called again or the step ends, by return
-/// or by exception. Throws when this rank has no usable data, which all ranks will learn of.
+/// Their sources stay as they are until they have run, which they have when the feed is called again or the step is over. Throws
+/// when this rank has no usable data, which all ranks will learn of.
 using Feed = std::function<int(const MicroBatch&)>;
 
 /// Trains a model: the step of a data-parallel run under mixed precision, on any communicator and backend.
@@ -48,21 +48,31 @@ class Trainer {
     std::uint64_t configuration_hash = 0;
   };
 
-  /// Compiles and binds all plans, allocates and initialises the optimizers and the states. The arguments must outlive the trainer.
+  /// Compiles and binds all plans, allocates and initialises the optimizers and the states. The arguments must outlive the
+  /// trainer.
   Trainer(Backend& backend, Communicator& communicator, Model& model, std::vector<PhaseConfig> phases, Options options);
   ~Trainer();
 
-  /// One step of every phase. Afterwards `state(phase)` holds the outcome. An error that `feed` throws on some rank lets that rank
-  /// take part with zero gradients; then all ranks throw Error with that rank's number and text, and nothing is applied.
+  /// One step of every phase. Afterwards `state(phase)` holds the outcome. An error that `feed` throws on some rank lets that
+  /// rank take part with zero gradients; then all ranks throw Error with that rank's number and text, and nothing is applied.
   /// Throws NumericError when steps have been skipped too often at a scale that cannot fall (names the first bad tensor), and
   /// InvalidArgument when the ranks' configurations or steps differ.
   /// `stop_requested`: this rank was asked to stop; `state(phase).stop` tells whether any rank was.
   void step(const Feed& feed, bool stop_requested = false);
 
+  /// As `step`, but comes back while the device is at work on it: `state(phase)` holds the outcome of the step before, whose
+  /// errors this throws. True when there is one. After an error no step is under way.
+  bool step_ahead(const Feed& feed, bool stop_requested = false);
+  /// Waits until no step is under way; then `state(phase)` holds the outcome of the last, whose errors this throws. False when
+  /// none was under way. What reads weights or states, such as evaluation, drains first. A trainer that goes with a step under
+  /// way aborts.
+  bool drain();
+
   int phases() const;
   const StepState& state(int phase = 0) const;
   ShardedOptimizer& optimizer(int phase = 0);
   std::int64_t attempted() const { return state(0).attempted; }
+  std::int64_t begun() const;  ///< attempted steps and those under way
 
   Model& model();
   Communicator& communicator();
@@ -94,11 +104,13 @@ struct EvaluationResult {
 /// Enqueues the copies that fill all inputs of `plan`, padding included, with the rank's batch of that index, as a Feed does.
 using EvaluationFeed = std::function<void(std::int64_t batch, Plan& plan, Stream& stream)>;
 
-/// Runs an evaluation graph over batches that `feed` fills, `batches` of them on every rank, and adds up over the ranks. Collective.
+/// Runs an evaluation graph over batches that `feed` fills, `batches` of them on every rank, and adds up over the ranks.
+/// Collective.
 class Evaluator {
  public:
   Evaluator(Trainer& trainer, const Graph& graph, std::int64_t batch);
-  Evaluator(Backend& backend, Communicator& communicator, Stream& stream, const Graph& graph, Precision precision, std::int64_t batch);
+  Evaluator(Backend& backend, Communicator& communicator, Stream& stream, const Graph& graph, Precision precision,
+            std::int64_t batch);
   ~Evaluator();
   EvaluationResult run(std::int64_t batches, const EvaluationFeed& feed);
 

@@ -33,10 +33,10 @@ struct OptimizerConfig {
   UpdateRule rule = SgdRule{};
   LossScaleConfig loss_scale;
   ScheduleConfig schedule;
-  double clip_norm = 0;        ///< 0: none
-  double nominal_weight = 1;   ///< n0, as the plans were compiled with
+  double clip_norm = 0;       ///< 0: none
+  double nominal_weight = 1;  ///< n0, as the plans were compiled with
   GradSync grad_sync = GradSync::all_reduce;
-  bool shard = true;           ///< false: every rank keeps and updates everything; with all_reduce only
+  bool shard = true;  ///< false: every rank keeps and updates everything; with all_reduce only
   Precision precision = Precision::mixed;
   std::vector<ParameterGroup> groups = {ParameterGroup{}};
   BucketOptions buckets;
@@ -75,8 +75,9 @@ struct HostReport {
 ///   gradient_ready starts the reduction of every bucket whose turn it is and whose gradients are complete
 ///   finish_step    check, agreement, update, scale
 ///   drain          drives the communicator until all of it has happened; then `state()` is the outcome
-/// A step is drained before the next begins, and streams that were given are idle before the optimizer goes. Throws
-/// InvalidArgument for parameters that are not its own. When `drain` has thrown, communicator and stream are of no more use.
+/// The next step may begin before a step is drained, the one after not. Streams that were given are idle before the optimizer
+/// goes. Throws InvalidArgument for parameters that are not its own. When `drain` has thrown, communicator and stream are of no
+/// more use.
 class ShardedOptimizer {
  public:
   /// Allocates everything (a collective call). Registers its kernels with the backend where they are missing.
@@ -97,7 +98,9 @@ class ShardedOptimizer {
   /// `loss`, `weight`, `correct`: [1] fp32, this rank's sums over its micro-batches. Parameters whose gradient never became ready
   /// in this step count as zero gradients.
   void finish_step(Stream& compute, ConstTensorView loss, ConstTensorView weight, ConstTensorView correct, HostReport report);
-  void drain(Stream& compute);
+  /// Of the oldest step that is under way. False when there is none.
+  bool drain();
+  std::int64_t under_way() const;  ///< steps that have begun and are not drained: at most two
 
   /// Weights of the other ranks' slices are stale after an update: gathers them, for evaluation and export. A collective call.
   void gather_weights(Stream& compute);
@@ -106,7 +109,7 @@ class ShardedOptimizer {
   /// storage type cannot hold. The same on all ranks. A collective call.
   std::optional<WeightOverflow> find_weight_overflow();
 
-  const StepState& state() const;       ///< valid after drain
+  const StepState& state() const;  ///< of the step that was drained last
   void set_state(const StepState& state);
   const OptimizerConfig& config() const;
   const std::vector<Parameter*>& parameters() const;
