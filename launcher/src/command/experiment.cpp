@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+#include <vector>
+
 #include "minim/launcher/shared_error.h"
 
 namespace minim::command {
@@ -9,13 +12,24 @@ namespace {
 
 constexpr std::uint64_t kSyntheticSeed = 1;  // the data stay the same when --seed changes
 
-void copy_input(const Plan& plan, const char* input, ConstTensorView from, Stream& stream) {
-  const TensorView to = plan.input(input);
-  if (to.dtype() != from.dtype() || to.elements() != from.elements()) {
-    throw InvalidArgument(fmt::format("input \"{}\" of the plan is {} {}, the batch has {} {}", input, name(to.dtype()),
-                                      to.shape().to_string(), name(from.dtype()), from.shape().to_string()));
+/// An input of a plan and what a batch has for it.
+struct InputCopy {
+  TensorView to;
+  ConstTensorView from;
+};
+
+std::vector<InputCopy> copies_of(const Plan& plan, const std::pair<const char*, ConstTensorView> (&batch)[5]) {
+  std::vector<InputCopy> copies;
+  for (const auto& [input, from] : batch) {
+    if (!plan.has_input(input)) continue;
+    const TensorView to = plan.input(input);
+    if (to.dtype() != from.dtype() || to.elements() != from.elements()) {
+      throw InvalidArgument(fmt::format("input \"{}\" of the plan is {} {}, the batch has {} {}", input, name(to.dtype()),
+                                        to.shape().to_string(), name(from.dtype()), from.shape().to_string()));
+    }
+    copies.push_back({to, from});
   }
-  stream.copy(to, from);
+  return copies;
 }
 
 bool describes_synthetic_data(const RunConfig& config) {
@@ -50,20 +64,43 @@ std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
 }
 
 BatchFeed::BatchFeed(Backend& backend)
-    : valid_samples_(backend.allocate_host_tensor(DType::int32, Shape{1}, MemoryKind::staging)),
-      attempted_step_(backend.allocate_host_tensor(DType::int64, Shape{1}, MemoryKind::staging)) {}
+    : backend_(backend),
+      valid_samples_(backend.allocate_host_tensor(DType::int32, Shape{1}, MemoryKind::staging)),
+      attempted_step_(backend.allocate_host_tensor(DType::int64, Shape{1}, MemoryKind::staging)) {
+  if (!backend.host_accessible()) copies_ = backend.make_stream("input");
+}
 
 std::int64_t BatchFeed::staging_bytes() { return size_bytes(DType::int32) + size_bytes(DType::int64); }
+
+std::int64_t BatchFeed::input_bytes(const Backend& backend, const Plan& plan) {
+  return backend.host_accessible() ? 0 : plan.memory().input_bytes;
+}
 
 void BatchFeed::fill(const Plan& plan, const Batch& batch, std::int64_t attempted_step, Stream& stream) {
   if (!batch.error.empty()) throw DataError(batch.error);
   valid_samples_.span<std::int32_t>()[0] = batch.valid_samples;
   attempted_step_.span<std::int64_t>()[0] = attempted_step;
-  copy_input(plan, "images", batch.images, stream);
-  copy_input(plan, "labels", batch.labels, stream);
-  copy_input(plan, "valid_samples", valid_samples_, stream);
-  if (plan.has_input("sample_ids")) copy_input(plan, "sample_ids", batch.sample_ids, stream);
-  if (plan.has_input("attempted_step")) copy_input(plan, "attempted_step", attempted_step_, stream);
+  const auto copies = copies_of(plan, {{"images", batch.images},
+                                       {"labels", batch.labels},
+                                       {"valid_samples", valid_samples_},
+                                       {"sample_ids", batch.sample_ids},
+                                       {"attempted_step", attempted_step_}});
+  if (!copies_) {
+    for (const InputCopy& copy : copies) stream.copy(copy.to, copy.from);
+    return;
+  }
+  const std::int64_t wanted = input_bytes(backend_, plan);
+  if (arrived_.elements() < wanted) arrived_ = backend_.allocate_tensor(DType::uint8, Shape{wanted}, MemoryKind::input);
+  std::vector<InputCopy> onward;
+  std::int64_t offset = 0;
+  for (const InputCopy& copy : copies) {
+    auto* const place = static_cast<std::byte*>(arrived_.view().raw()) + offset;
+    onward.push_back({copy.to, TensorView(place, copy.to.dtype(), copy.to.shape())});
+    copies_->copy(TensorView(place, copy.to.dtype(), copy.to.shape()), copy.from);
+    offset += round_up(copy.to.size_bytes(), kAlignmentBytes);
+  }
+  stream.wait(copies_->record());
+  for (const InputCopy& copy : onward) stream.copy(copy.to, copy.from);
 }
 
 void run_guarded(Communicator& communicator, const std::function<void()>& part) {

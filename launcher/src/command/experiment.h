@@ -29,7 +29,9 @@ struct Datasets {
 /// Opens the data set that the configuration names. Throws InvalidArgument and DataError.
 std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split);
 
-/// Fills inputs of plans with batches. Holds host memory for the numbers that go with them.
+/// Fills inputs of plans with batches. Holds host memory for the numbers that go with them. Where the backend's memory is out of
+/// the host's reach, a batch goes there on a stream of its own, to memory of its own, while kernels may still read the batch
+/// before.
 class BatchFeed {
  public:
   explicit BatchFeed(Backend& backend);
@@ -39,9 +41,14 @@ class BatchFeed {
   void fill(const Plan& plan, const Batch& batch, std::int64_t attempted_step, Stream& stream);
 
   static std::int64_t staging_bytes();  ///< of host memory
+  /// Of the backend's memory, for batches of a plan.
+  static std::int64_t input_bytes(const Backend& backend, const Plan& plan);
 
  private:
+  Backend& backend_;
   Tensor valid_samples_, attempted_step_;
+  Tensor arrived_;                  // a batch on its way to a plan's inputs
+  std::unique_ptr<Stream> copies_;  // null where the host reaches the inputs
 };
 
 /// Runs `part`, which may fail on this rank alone; then all ranks learn of it and throw the first failing rank's error.

@@ -38,7 +38,7 @@ StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks
   figures.optimizer = optimizer_memory(parameters, ranks, optimizer);
   figures.plan = plan->memory();
   // The rest of the evaluation's plan lies in the training plan's arena.
-  figures.plan.input_bytes += evaluation->memory().input_bytes + kTrainerSumBytes;
+  figures.plan.input_bytes += evaluation->memory().input_bytes + BatchFeed::input_bytes(backend, *plan) + kTrainerSumBytes;
   figures.state_bytes = operation_state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
                           BatchFeed::staging_bytes() + Evaluator::staging_bytes();
