@@ -36,6 +36,11 @@ Signature Collective::signature() const {
   return signature;
 }
 
+void Collective::leave_to_device(Event rest) {
+  steps_.reset();
+  rest_ = std::move(rest);
+}
+
 void Collective::complete() {
   steps_.reset();
   done_ = true;

@@ -37,6 +37,10 @@ class Collective {
   void begin(Steps steps) { steps_.emplace(std::move(steps)); }
   Advance advance() { return steps_->advance(); }
 
+  /// All has been done but what a device has still to do, which happens with `rest`.
+  void leave_to_device(Event rest);
+  const std::optional<Event>& rest() const { return rest_; }
+
   bool done() const { return done_; }
   void complete();
   void fail(std::exception_ptr failure);
@@ -50,6 +54,7 @@ class Collective {
  private:
   Request request_;
   std::optional<Steps> steps_;
+  std::optional<Event> rest_;
   std::optional<Event> event_;  // made for those who ask
   std::exception_ptr failure_;
   bool done_ = false;

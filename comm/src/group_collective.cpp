@@ -284,12 +284,11 @@ Steps GroupCollective::on_device() {
   try {
     context_.device->start(request_);
     context_.node.arrive();  // nobody waits for it: it shows who has started
-    context_.device_at_work = true;
-    co_await Finished(*context_.device);
+    co_await Enqueued(*context_.device);
+    context_.rest = context_.device->finished();
   } catch (const DeviceError& error) {
     throw DeviceError(fmt::format("rank {} in {}: {}", me(), signature_.title(), error.what()));
   }
-  context_.device_at_work = false;
 }
 
 Steps run_collective(GroupContext context, const Request& request, Signature signature, std::uint64_t sequence) {

@@ -25,9 +25,9 @@ struct GroupContext {
   Transport* transport;  ///< null when there is one node
   const Registry& registry;
   Scratch& scratch;
-  bool& nodes_meet;           ///< set while this rank waits for all nodes to come to the collective
-  DeviceCollectives* device;  ///< null where everything lies in the host's memory
-  bool& device_at_work;       ///< set while the device has a collective in hand
+  bool& nodes_meet;            ///< set while this rank waits for all nodes to come to the collective
+  DeviceCollectives* device;   ///< null where everything lies in the host's memory
+  std::optional<Event>& rest;  ///< set to what the device has still to do
 };
 
 /// One collective of a group, from this rank's side.
@@ -114,7 +114,7 @@ class GroupCollective {
   std::int64_t piece_ = 0;
   bool staged_ = false;
   bool alone_with_tensor_ = false;  // of the caller's
-  std::vector<std::byte*> bases_;  // by local rank: its tensor, when not staged
+  std::vector<std::byte*> bases_;   // by local rank: its tensor, when not staged
 };
 
 /// The steps of a collective of a group. `request` outlives them; `sequence` counts the group's collectives.

@@ -40,29 +40,33 @@ GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, S
 Steps GroupCommunicator::start(const Collective& collective) {
   ++sequence_;
   nodes_meet_ = false;
-  device_at_work_ = false;
+  rest_.reset();
   const Request& request = collective.request();
   Signature signature = collective.signature();
-  signature.on_device = device_ && request.input.elements() > 0 && device_->is_device_memory(request.input.raw());
+  signature.on_device = is_on_device(request);
   if (signature.on_device && !device_->is_device_memory(request.output.raw())) {
     throw InvalidArgument(fmt::format("{}: the input lies on a device, the output does not", signature.title()));
   }
-  const GroupContext context{topology_, node_,       transport_.get(), *registry_,
-                             scratch_,  nodes_meet_, device_.get(),    device_at_work_};
+  const GroupContext context{topology_, node_, transport_.get(), *registry_, scratch_, nodes_meet_, device_.get(), rest_};
   return run_collective(context, request, signature, sequence_);
+}
+
+bool GroupCommunicator::is_on_device(const Request& request) const {
+  return device_ && request.input.elements() > 0 && device_->is_device_memory(request.input.raw());
+}
+
+bool GroupCommunicator::begins_early(const Collective& collective) {
+  const Request& request = collective.request();
+  return is_on_device(request) && device_->can_wait_for(request.options.after);
 }
 
 /// Where there is a device no stream is made to wait for the host: that holds up what needs the device to come to rest, such as
 /// memory to be had and kernels to be loaded.
 void GroupCommunicator::order(Collective& collective, Stream& stream) {
   if (!device_) return QueuedCommunicator::order(collective, stream);
-  std::optional<Event> finished;
-  drive(collective, [&] {
-    if (device_at_work_ && is_first(collective)) finished = device_->finished();
-    return finished.has_value();
-  });
+  drive_to_device(collective);
   if (collective.done()) return collective.rethrow_failure();
-  stream.wait(*finished);
+  stream.wait(*collective.rest());
 }
 
 Buffer GroupCommunicator::allocate_on_device(const Backend& backend, std::int64_t size_bytes, MemoryKind kind) {
@@ -91,12 +95,12 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
   last_silence_ = silent;
   if (silent >= next_check_of_lives_) {
     next_check_of_lives_ = silent + kBetweenChecksOfLives;
-    check_lives(collective.signature(), silent);
+    check_lives(collective, silent);
   }
   // Nodes compare notes half way to the first deadline, or when another one begins to: a rank that waits for one that waits for a
   // third shall name the third.
   if (transport_ && !hint_sent_ && (silent >= deadline_ / 2 || hint_sequence_ == sequence_)) send_hint();
-  if (silent >= deadline_) give_up(collective.signature(), silent);
+  if (silent >= deadline_) give_up(collective, silent);
 }
 
 void GroupCommunicator::check_other_nodes() {
@@ -160,12 +164,12 @@ void GroupCommunicator::forget_hints() {
   hint_sequence_ = 0;
 }
 
-std::vector<int> GroupCommunicator::needed_ranks(Clock::duration silent) const {
+std::vector<int> GroupCommunicator::needed_ranks(const Collective& collective, Clock::duration silent) const {
   std::vector<int> ranks = node_.missing();
   if (transport_) {
     for (const int r : transport_->awaited()) ranks.push_back(r);
   }
-  for (int r = 0; r < size() && device_at_work_ && silent >= kGraceOfDevices; ++r) {
+  for (int r = 0; r < size() && collective.rest() && silent >= kGraceOfDevices; ++r) {
     if (r != rank()) ranks.push_back(r);
   }
   return ranks;
@@ -176,16 +180,16 @@ bool GroupCommunicator::is_gone(int rank) const {
   return transport_->lost(rank);
 }
 
-void GroupCommunicator::check_lives(const Signature& signature, Clock::duration silent) {
-  for (const int peer : needed_ranks(silent)) {
+void GroupCommunicator::check_lives(const Collective& collective, Clock::duration silent) {
+  for (const int peer : needed_ranks(collective, silent)) {
     if (!is_gone(peer)) continue;
     check_node();  // a rank that fails says why before it goes
     check_other_nodes();
     // It may have come to this collective and gone in between.
-    const auto needed = needed_ranks(silent);
+    const auto needed = needed_ranks(collective, silent);
     if (std::find(needed.begin(), needed.end(), peer) == needed.end()) continue;
     const bool left = topology_.is_local(peer) && node_.has_left(peer);
-    throw CommError(fmt::format("rank {} {} {}", peer, left ? "has left before" : "is gone in", signature.title()));
+    throw CommError(fmt::format("rank {} {} {}", peer, left ? "has left before" : "is gone in", collective.signature().title()));
   }
 }
 
@@ -214,14 +218,15 @@ void GroupCommunicator::send_hint() {
   }
 }
 
-void GroupCommunicator::give_up(const Signature& signature, Clock::duration silent) {
+void GroupCommunicator::give_up(const Collective& collective, Clock::duration silent) {
+  const Signature signature = collective.signature();
   std::vector<int> ranks = silent_ranks();
   // A node's first rank knows best about other nodes; its peers give it time to speak.
   const bool first_rank_knows = ranks.empty() || (topology_.local_rank != 0 && node_.waits_for_other_nodes(rank()));
   if (first_rank_knows && silent < deadline_ * 5 / 4) return;
   if (hint_sequence_ == sequence_) ranks = add_hints(ranks);
   if (ranks.empty()) ranks = node_.missing();
-  if (ranks.empty() && device_at_work_) {
+  if (ranks.empty() && collective.rest()) {
     throw CommError(fmt::format("{}: all ranks have come, {} has not done it after {:.1f} s", signature.title(), name(),
                                 std::chrono::duration<double>(silent).count()));
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -28,7 +29,10 @@ class GroupCommunicator : public QueuedCommunicator {
   GroupCommunicator(std::string_view name, Topology topology, Segment segment, std::unique_ptr<Transport> transport,
                     std::chrono::milliseconds deadline);
 
+  bool begins_early(const Collective& collective) final;
   Steps start(const Collective& collective) final;
+  std::optional<Event> rest() final { return rest_; }
+  bool device_is_sound() final { return !device_ || device_->is_sound(); }
   void check_node() final;
   void check_other_nodes() final;
   void show_work() final;
@@ -49,10 +53,11 @@ class GroupCommunicator : public QueuedCommunicator {
  private:
   void abandon_messages() noexcept;
   void spread_to_other_nodes(const std::string& reason);
-  void check_lives(const Signature& signature, Clock::duration silent);
+  bool is_on_device(const Request& request) const;
+  void check_lives(const Collective& collective, Clock::duration silent);
   bool is_gone(int rank) const;
   /// Ranks that this one cannot do without now.
-  std::vector<int> needed_ranks(Clock::duration silent) const;
+  std::vector<int> needed_ranks(const Collective& collective, Clock::duration silent) const;
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();
@@ -60,7 +65,7 @@ class GroupCommunicator : public QueuedCommunicator {
   void tell_of_work(int rank) const;
   void forget_hints();
   std::vector<int> add_hints(const std::vector<int>& ranks) const;
-  void give_up(const Signature& signature, Clock::duration silent);
+  void give_up(const Collective& collective, Clock::duration silent);
 
   std::string_view name_;
   Topology topology_;
@@ -72,15 +77,15 @@ class GroupCommunicator : public QueuedCommunicator {
   std::uint64_t sequence_ = 0;
   bool nodes_meet_ = false;
   std::unique_ptr<DeviceCollectives> device_;  // null where collectives take place in the host's memory only
-  bool device_at_work_ = false;
+  std::optional<Event> rest_;                  // of the collective that was driven last, where the device has it
 
   // About the silence in the present collective.
   Clock::duration last_silence_{};
   Clock::duration next_check_of_lives_{};
   bool hint_sent_ = false;
   std::uint64_t hint_sequence_ = 0;
-  std::set<int> hinted_;  // ranks that others wait for
-  std::set<int> alive_;   // the others
+  std::set<int> hinted_;          // ranks that others wait for
+  std::set<int> alive_;           // the others
   std::uint64_t work_signs_ = 0;  // of this node, as last seen
   std::uint64_t work_words_ = 0;
 };

@@ -13,10 +13,12 @@ constexpr std::chrono::milliseconds kLongestBlindWait{1};
 }  // namespace
 
 QueuedCommunicator::~QueuedCommunicator() {
-  for (const auto& collective : queue_) {
-    const std::string text =
-        fmt::format("{}: the communicator was destroyed before it had completed", collective->signature().title());
-    collective->fail(std::make_exception_ptr(CommError(text)));
+  for (const auto* collectives : {&on_device_, &queue_}) {
+    for (const auto& collective : *collectives) {
+      const std::string text =
+          fmt::format("{}: the communicator was destroyed before it had completed", collective->signature().title());
+      collective->fail(std::make_exception_ptr(CommError(text)));
+    }
   }
 }
 
@@ -46,30 +48,42 @@ void QueuedCommunicator::keep_alive() {
 }
 
 void QueuedCommunicator::wait_for(const Collective& collective) {
-  drive(collective, [] { return false; });
+  drive([&] { return collective.done(); });
 }
 
-void QueuedCommunicator::drive(const Collective& collective, const std::function<bool()>& enough) {
+void QueuedCommunicator::drive_to_device(const Collective& collective) {
+  drive([&] { return collective.done() || collective.rest(); });
+}
+
+template <class Enough>
+void QueuedCommunicator::drive(const Enough& enough) {
   Backoff backoff(crowded_);
-  while (!collective.done() && !enough()) {
-    if (step() != Advance::waiting) {
+  while (!enough()) {
+    if (step() == Advance::waiting) {
+      wait_a_moment(backoff);
+    } else {
       backoff.reset();
-      continue;
-    }
-    if (!queue_.empty() && !queue_.front()->begun()) {
-      // The core belongs to this rank's kernels until they are through.
-      queue_.front()->request().options.after.wait_for(kLongestBlindWait);
-      watch();
-    } else if (backoff.pause()) {
-      watch();
     }
   }
+}
+
+void QueuedCommunicator::wait_a_moment(Backoff& backoff) {
+  // Where kernels are what is waited for, the core belongs to them until they are through.
+  if (!queue_.empty() && !queue_.front()->begun()) {
+    queue_.front()->request().options.after.wait_for(kLongestBlindWait);
+  } else if (queue_.empty() && !on_device_.empty()) {
+    on_device_.front()->rest()->wait_for(kLongestBlindWait);
+  } else if (!backoff.pause()) {
+    return;
+  }
+  watch();
 }
 
 Advance QueuedCommunicator::step() {
   if (failure_) std::rethrow_exception(failure_);
   try {
-    const Advance advance = queue_.empty() ? Advance::waiting : advance_head();
+    Advance advance = queue_.empty() ? Advance::waiting : advance_head();
+    if (complete_rest()) advance = Advance::moved;
     if (advance == Advance::waiting) {
       check_node();
     } else {
@@ -96,30 +110,67 @@ void QueuedCommunicator::check_input(const Collective& collective) {
 Advance QueuedCommunicator::advance_head() {
   Collective& head = *queue_.front();
   if (!head.begun()) {
-    if (!head.request().options.after.done()) return Advance::waiting;
-    check_input(head);
+    if (head.request().options.after.done()) {
+      check_input(head);
+    } else if (!begins_early(head)) {
+      return Advance::waiting;
+    }
     check_node();  // peers that have given up do not come back for this one
     check_other_nodes();
     head.begin(start(head));
   }
   const Advance advance = head.advance();
   if (advance == Advance::completed) {
-    head.complete();
+    auto rest = this->rest();
+    if (!rest && !on_device_.empty()) rest.emplace();  // completes with those before
+    if (rest) {
+      head.leave_to_device(*std::move(rest));
+      on_device_.push_back(queue_.front());
+    } else {
+      head.complete();
+    }
     queue_.pop_front();
   }
   return advance;
 }
 
+/// Completes what devices have done the rest of. False when there is nothing new.
+bool QueuedCommunicator::complete_rest() {
+  bool moved = false;
+  for (; !on_device_.empty() && on_device_.front()->rest()->done() && device_is_sound(); on_device_.pop_front()) {
+    Collective& collective = *on_device_.front();
+    try {
+      collective.rest()->wait();
+    } catch (const DeviceError& error) {
+      throw DeviceError(fmt::format("rank {} in {}: {}", rank(), collective.signature().title(), error.what()));
+    }
+    collective.complete();
+    moved = true;
+  }
+  return moved;
+}
+
+/// The collective in which peers may be missing; null when this rank itself is not there yet.
+const Collective* QueuedCommunicator::awaits_peers() const {
+  if (!queue_.empty() && queue_.front()->begun()) return queue_.front().get();
+  if (on_device_.empty() || !on_device_.front()->request().options.after.done()) return nullptr;
+  return on_device_.front().get();
+}
+
 void QueuedCommunicator::watch() {
   try {
     check_other_nodes();
-    if (queue_.empty() || !queue_.front()->begun()) return;
+    const Collective* const awaited = awaits_peers();
+    if (awaited == nullptr) {
+      silence_timed_ = false;
+      return;
+    }
     const auto now = Clock::now();
     if (peers_at_work() || !silence_timed_) {
       silent_since_ = now;
       silence_timed_ = true;
     }
-    check_peers(*queue_.front(), now - silent_since_);
+    check_peers(*awaited, now - silent_since_);
   } catch (const std::exception& error) {
     fail(std::current_exception(), error.what());
     throw;
@@ -130,8 +181,10 @@ void QueuedCommunicator::fail(std::exception_ptr failure, const std::string& rea
   if (failure_) return;
   failure_ = std::move(failure);
   spread_failure(reason);  // first: until then peers may read what the steps hold
-  for (const auto& collective : queue_) collective->fail(failure_);
-  queue_.clear();
+  for (auto* collectives : {&on_device_, &queue_}) {
+    for (const auto& collective : *collectives) collective->fail(failure_);
+    collectives->clear();
+  }
 }
 
 }  // namespace minim::detail

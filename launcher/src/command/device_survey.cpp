@@ -128,7 +128,7 @@ DeviceSurvey::DeviceSurvey(const std::string& wanted, const std::vector<DeviceRe
   uses_cuda_ = wanted == "cuda" || lacks == reports.end();
   if (uses_cuda_) {
     notices_ = sharing_warnings(reports);
-    suits_nccl_ = reports.size() > 1 && notices_.empty();
+    suits_nccl_ = notices_.empty();
     memory_ = smallest_device_share(reports);
   } else if (std::any_of(reports.begin(), reports.end(),
                          [](const auto& report) { return report.has_gpu || report.has_module; })) {

@@ -42,7 +42,7 @@ class DeviceSurvey {
   DeviceSurvey(const std::string& wanted, Communicator& communicator);
 
   bool uses_cuda() const { return uses_cuda_; }
-  /// Whether NCCL can connect the ranks' devices: there are several, and each rank has its own.
+  /// Whether NCCL can connect the ranks' devices: each rank has its own.
   bool suits_nccl() const { return suits_nccl_; }
   /// What a rank has of a device where that is least. For CUDA devices only.
   const MemoryShare& memory() const { return memory_; }

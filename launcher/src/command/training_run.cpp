@@ -34,7 +34,7 @@ void TrainingRun::set_up() {
   });
   if (!backend_->host_accessible() && !staged_) {
     use_nccl(communicator_, *backend_);
-    notices_.push_back(fmt::format("{} ranks are connected by NCCL", communicator_.size()));
+    if (communicator_.size() > 1) notices_.push_back(fmt::format("{} ranks are connected by NCCL", communicator_.size()));
   }
   check_agreement();
   run_guarded(communicator_, [&] { make_trainer(); });

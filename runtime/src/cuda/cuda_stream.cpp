@@ -144,6 +144,10 @@ std::uint64_t next_call_number() {
 
 cudaStream_t handle_of(Stream& stream) { return cuda_stream(stream).handle(); }
 
+bool is_of_cuda(const Event& event) {
+  return !event.state() || dynamic_cast<const CudaEventState*>(event.state().get()) != nullptr;
+}
+
 CudaDevice& device_of(Stream& stream) { return cuda_stream(stream).device(); }
 
 std::unique_ptr<StreamState>& state_of(Stream& stream) { return cuda_stream(stream).state(); }

@@ -34,6 +34,9 @@ std::uint64_t next_call_number();
 /// another backend.
 cudaStream_t handle_of(Stream& stream);
 
+/// Whether streams of CUDA wait for the event without the host.
+bool is_of_cuda(const Event& event);
+
 /// The device that the stream belongs to. Throws InvalidArgument for a stream of another backend.
 CudaDevice& device_of(Stream& stream);
 
