@@ -210,8 +210,12 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
     copied = stream->record();
     if (plan == nullptr) return error;
     phase.last_micro_batch = m + 1 == options.micro_batches;
+    stream->begin_range("forward");
     plan->forward(*stream, /*accumulate=*/true, &phase);
+    stream->end_range();
+    stream->begin_range("backward");
     plan->backward(*stream, /*accumulate=*/m > 0, &phase);
+    stream->end_range();
   }
   return {};
 }
@@ -221,10 +225,12 @@ RankError Trainer::Impl::enqueue(int index, const Feed& feed, bool stop_requeste
   for (const auto& call : phase.clear_sums) call->launch(*stream);
   phase.optimizer->begin_step(*stream);
   RankError error = run_micro_batches(index, feed);
+  stream->begin_range("update");
   for (const auto& call : phase.add_sums) call->launch(*stream);
   phase.optimizer->finish_step(*stream, phase.loss, phase.weight, phase.correct,
                                {.error_code = static_cast<std::int32_t>(error.kind), .stop_requested = stop_requested ? 1 : 0});
   for (const auto& call : phase.commit_states) call->launch(*stream);
+  stream->end_range();
   return error;
 }
 

@@ -1,5 +1,7 @@
 #include "cuda/cuda_stream.h"
 
+#include <nvtx3/nvToolsExt.h>
+
 #include <atomic>
 #include <vector>
 
@@ -79,6 +81,15 @@ class CudaStream final : public Stream {
   }
 
   void synchronize() override { record().wait(); }
+
+  void begin_range(const char* name) override {
+    handle();  // what was kept back is not of the range
+    nvtxRangePushA(name);
+  }
+  void end_range() override {
+    handle();
+    nvtxRangePop();
+  }
 
   void copy(TensorView to, ConstTensorView from) override {
     minim::detail::check_copy(to, from);

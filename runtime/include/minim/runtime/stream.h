@@ -43,8 +43,8 @@ class Event {
 /// An ordered queue of work that runs asynchronously to the host: on the CPU, on a thread of its own.
 /// Work of different streams is ordered by events only. Destruction waits for what was enqueued.
 ///
-/// After work has thrown, the stream runs nothing more; `synchronize` and events recorded later rethrow the failure. On a GPU, kernels
-/// and copies run all the same if they were enqueued before the failure was known.
+/// After work has thrown, the stream runs nothing more; `synchronize` and events recorded later rethrow the failure. On a GPU,
+/// kernels and copies run all the same if they were enqueued before the failure was known.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -62,6 +62,9 @@ class Stream {
   virtual Event record() = 0;
   /// Blocks the host until everything enqueued so far has run. Rethrows what failed.
   virtual void synchronize() = 0;
+  /// What is enqueued from here to the range's end goes by that name in a profiler. Ranges nest.
+  virtual void begin_range(const char* /*name*/) {}
+  virtual void end_range() {}
 
  protected:
   Stream() = default;
