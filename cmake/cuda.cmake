@@ -1,7 +1,6 @@
 # Decides whether the CUDA module is built. Sets MINIM_WITH_CUDA and MINIM_CUDA_SUMMARY; where the module is built, enables the language
 # and defines CUDNN::cudnn, NCCL::nccl, CUDA::cudart, CUDA::cublasLt and minim_cuda_library().
-# OFF unless asked for.
-set(MINIM_CUDA OFF CACHE STRING "The CUDA module: AUTO (where nvcc, cuDNN, NCCL and cuBLASLt are found), ON or OFF")
+set(MINIM_CUDA AUTO CACHE STRING "The CUDA module: AUTO (where nvcc, cuDNN, NCCL and cuBLASLt are found), ON or OFF")
 set_property(CACHE MINIM_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(MINIM_CUDA_OLDEST 12.8)
 

@@ -24,6 +24,10 @@ fi
 export ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
 export LSAN_OPTIONS="print_suppressions=0 suppressions=$PWD/tests/leak_sanitizer.supp" TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/thread_sanitizer.supp"
 
-cmake --preset "$preset" -DMINIM_PYTHON="$PWD/build/venv/bin/python"
+# The CUDA module runs on doubles, for which one architecture is as good as all.
+export CUDAARCHS=${CUDAARCHS:-90}
+options=(-DMINIM_PYTHON="$PWD/build/venv/bin/python")
+[ "$preset" = release ] && options+=(-DMINIM_CUDA=AUTO)  # whatever the build was made for before
+cmake --preset "$preset" "${options[@]}"
 cmake --build --preset "$preset"
 exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "$@"

@@ -6,9 +6,15 @@ cd "$(dirname "$0")/.."
 
 deploy/install-deps.sh
 . deploy/environment.sh
+# Compiling for GPUs takes long: only where there is one, and for that one.
+cuda=OFF
+if [ -e /dev/nvidiactl ]; then
+  cuda=AUTO
+  export CUDAARCHS=${CUDAARCHS:-native}
+fi
 log=build/release.log
 mkdir -p build
-{ cmake --preset release && cmake --build --preset release --target minim_program; } >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
+{ cmake --preset release -DMINIM_CUDA=$cuda && cmake --build --preset release --target minim_program; } >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
 
 progress=()
 [ -t 1 ] && progress=(--progress bar)
