@@ -15,12 +15,15 @@ struct double_dim {
 /// threads.
 typedef void (*double_invoke)(void* packed, double_dim grid, double_dim block, size_t shared_bytes, uint64_t seed);
 
+/// Called with a place of 8 bytes that may hold an address, to replace it by one that kernels may touch.
+typedef void (*double_replace)(void* place, void* context);
+
 /// A kernel that runs on the CPU.
 struct double_kernel {
-  const char* name;                 ///< mangled; must stay alive
-  void* (*pack)(void** arguments);  ///< copies what cudaLaunchKernel was given
+  const char* name;  ///< mangled; must stay alive
+  /// Copies what cudaLaunchKernel was given, and calls `replace(place, context)` for all places.
+  void* (*pack)(void** arguments, double_replace replace, void* context);
   void (*drop)(void* packed);
-  size_t packed_bytes;  ///< a multiple of 8 bytes of these that are a device address are replaced by one that kernels may touch
   double_invoke invoke;
 };
 

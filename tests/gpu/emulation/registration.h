@@ -25,7 +25,20 @@ struct Registered<kKernel> {
   static Values* copy(void** arguments, std::index_sequence<kIndices...>) {
     return new Values(*static_cast<std::remove_cv_t<Parameters>*>(arguments[kIndices])...);
   }
-  static void* pack(void** arguments) { return copy(arguments, std::index_sequence_for<Parameters...>()); }
+  /// A number and the padding behind it, which holds what was there before, can look like an address.
+  template <class T>
+  static void replace_addresses(T& value, double_replace replace, void* context) {
+    if constexpr (alignof(T) >= alignof(void*)) {
+      __builtin_clear_padding(&value);
+      auto* begin = reinterpret_cast<char*>(&value);
+      for (std::size_t offset = 0; offset < sizeof(T); offset += sizeof(void*)) replace(begin + offset, context);
+    }
+  }
+  static void* pack(void** arguments, double_replace replace, void* context) {
+    Values* packed = copy(arguments, std::index_sequence_for<Parameters...>());
+    std::apply([=](auto&... values) { (replace_addresses(values, replace, context), ...); }, *packed);
+    return packed;
+  }
   static void drop(void* packed) { delete static_cast<Values*>(packed); }
 
   static void run_thread(void* packed) { std::apply(kKernel, *static_cast<const Values*>(packed)); }
@@ -43,7 +56,7 @@ struct Registered<kKernel> {
     if (dladdr(function, &symbol) == 0 || symbol.dli_saddr != function) {
       double_refuse("a kernel has no exported symbol: its program must be linked with -rdynamic, or kernels be in a library");
     }
-    const double_kernel kernel = {symbol.dli_sname, pack, drop, sizeof(Values), invoke};
+    const double_kernel kernel = {symbol.dli_sname, pack, drop, invoke};
     double_register_kernel(&kernel, function);
     return symbol.dli_sname;
   }

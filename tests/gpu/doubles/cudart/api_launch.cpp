@@ -27,12 +27,9 @@ std::uint64_t next_seed() {
 /// A launch's arguments, with device addresses replaced by those that kernels may touch.
 class Arguments {
  public:
-  Arguments(const double_kernel& kernel, void** arguments, const Device& device) : kernel_(kernel) {
+  Arguments(const double_kernel& kernel, void** arguments, Device& device) : kernel_(kernel) {
     const doubles::Shown shown;
-    packed_ = kernel.pack(arguments);
-    for (std::size_t offset = 0; offset + sizeof(void*) <= kernel.packed_bytes; offset += sizeof(void*)) {
-      replace(static_cast<char*>(packed_) + offset, device);
-    }
+    packed_ = kernel.pack(arguments, replace, &device);
   }
   ~Arguments() { kernel_.drop(packed_); }
   Arguments(const Arguments&) = delete;
@@ -42,7 +39,8 @@ class Arguments {
   const double_kernel& kernel() const { return kernel_; }
 
  private:
-  void replace(char* place, const Device& device) const {
+  static void replace(void* place, void* of_device) {
+    const Device& device = *static_cast<const Device*>(of_device);
     const DeviceMemory& memory = DeviceMemory::instance();
     void* value = nullptr;
     std::memcpy(&value, place, sizeof value);

@@ -30,14 +30,17 @@ DeviceMemory& DeviceMemory::instance() {
 
 DeviceMemory::DeviceMemory() : used_bytes_(settings().devices.size()) {
   constexpr std::size_t kSize = AddressSpace::kSizeBytes;
+  constexpr std::size_t kShift = 0x5A5A000;  // both halves of an address differ from its alias's, so that confusion shows
   const int file = memfd_create("device memory", MFD_CLOEXEC);
   if (file < 0 || ftruncate(file, static_cast<off_t>(kSize)) != 0) refuse("the system gives no file for device memory");
-  void* base = mmap(nullptr, kSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  void* alias = mmap(nullptr, kSize, PROT_NONE, MAP_SHARED | MAP_NORESERVE, file, 0);
-  if (base == MAP_FAILED || alias == MAP_FAILED) refuse("the system gives no addresses for device memory");
+  void* both = mmap(nullptr, 2 * kSize + kShift, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (both == MAP_FAILED) refuse("the system gives no addresses for device memory");
+  base_ = static_cast<char*>(both);
+  alias_ = base_ + kSize + kShift;
+  if (mmap(alias_, kSize, PROT_NONE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, file, 0) != alias_) {
+    refuse("the system does not map device memory");
+  }
   close(file);
-  base_ = static_cast<char*>(base);
-  alias_ = static_cast<char*>(alias);
   handle_faults();
 }
 

@@ -86,6 +86,36 @@ struct Step {
   }
 };
 
+/// Fills memory with an address of the device, as earlier use of it may have left it, so that it comes after a number's 4 bytes.
+void fill_with_address(void* memory, std::size_t size_bytes, const float* address) {
+  const auto behind = reinterpret_cast<std::uintptr_t>(address) + (std::uintptr_t{1} << 32U);  // is one with any lower half
+  auto* words = static_cast<volatile std::uintptr_t*>(memory);
+  for (std::size_t i = 0; i < size_bytes / sizeof behind; ++i) words[i] = behind;
+}
+
+/// Numbers stay what they are, although addresses lie in the padding behind them: in the argument and in the memory that the
+/// double gets for its copies.
+bool keeps_numbers() {
+  cudaStream_t stream = nullptr;
+  float *x = nullptr, *host = nullptr;
+  constexpr std::size_t kTwo = 2 * sizeof(float);
+  CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  CHECK(cudaMallocHost(reinterpret_cast<void**>(&host), kTwo));
+  CHECK(cudaMalloc(reinterpret_cast<void**>(&x), kTwo));
+  programs::Numbered first;
+  fill_with_address(&first, sizeof first, x);
+  first.number = 3;
+  first.x = x;
+  constexpr std::size_t kCopyBytes = sizeof first + sizeof(void*);
+  void* memory = std::malloc(kCopyBytes);
+  fill_with_address(memory, kCopyBytes, x);
+  std::free(memory);
+  CHECK(programs::write_numbers(stream, first, 4));
+  CHECK(cudaMemcpyAsync(host, x, kTwo, cudaMemcpyDeviceToHost, stream));
+  CHECK(cudaStreamSynchronize(stream));
+  return host[0] == 3 && host[1] == 4;
+}
+
 /// A kernel's fault, alone in a stream: whether its numbers are right.
 bool run_kernel() {
   cudaStream_t stream = nullptr;
@@ -123,11 +153,11 @@ bool run_step() {
 int main(int count, char** arguments) {
   const std::string part = count > 1 ? arguments[1] : "";
   g_fault = count > 2 ? arguments[2] : "none";
-  if (part != "step" && part != "kernel") {
-    std::fprintf(stderr, "faults step|kernel [FAULT]\n");
+  if (part != "step" && part != "kernel" && part != "arguments") {
+    std::fprintf(stderr, "faults step|kernel|arguments [FAULT]\n");
     return 2;
   }
-  const bool right = part == "step" ? run_step() : run_kernel();
+  const bool right = part == "step" ? run_step() : part == "kernel" ? run_kernel() : keeps_numbers();
   std::printf("%s\n", right ? "right" : "wrong");
   return right ? 0 : 1;
 }

@@ -49,6 +49,11 @@ __global__ void count(int* counter) { atomicAdd(counter, 1); }
 __global__ void count_without_atomics(int* counter) { *counter += 1; }
 __global__ void write_by_all_blocks(int* where) { *where = static_cast<int>(blockIdx.x); }
 
+__global__ void write_numbers(Numbered first, float second) {
+  first.x[0] = first.number;
+  first.x[1] = second;
+}
+
 __global__ void diverge() {
   if (threadIdx.x % 2 == 0) {
     __syncthreads();
@@ -122,6 +127,12 @@ cudaError_t count_without_atomics(cudaStream_t stream, int* counter) {
 
 cudaError_t write_by_all_blocks(cudaStream_t stream, int* where) {
   return launch<kernels::write_by_all_blocks>(stream, {8, 1}, where);
+}
+
+cudaError_t write_numbers(cudaStream_t stream, Numbered& first, float second) {
+  MINIM_ON_KERNEL(kernels::write_numbers);
+  void* addresses[] = {&first, &second};
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernels::write_numbers), dim3(1), dim3(1), addresses, 0, stream);
 }
 
 cudaError_t diverge(cudaStream_t stream) { return launch<kernels::diverge>(stream, {1, 64}); }

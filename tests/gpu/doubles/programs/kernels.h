@@ -24,6 +24,12 @@ cudaError_t count(cudaStream_t stream, int* counter);
 cudaError_t count_without_atomics(cudaStream_t stream, int* counter);
 /// Every block writes its number to *where; 8 blocks of one thread.
 cudaError_t write_by_all_blocks(cudaStream_t stream, int* where);
+/// Writes first.number to first.x[0] and `second` to first.x[1]. The kernel gets `first` with what its padding holds.
+struct Numbered {
+  float number;
+  float* x;
+};
+cudaError_t write_numbers(cudaStream_t stream, Numbered& first, float second);
 
 /// Half of the threads wait at one barrier, half at another.
 cudaError_t diverge(cudaStream_t stream);
