@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <vector>
 
 #include "cuda/cuda_backend.h"
@@ -42,12 +41,16 @@ class RegisteredMemory {
   RegisteredMemory(const RegisteredMemory&) = delete;
   RegisteredMemory& operator=(const RegisteredMemory&) = delete;
 
-  /// All ranks at the same time, with the same size. Throws DeviceError where there is no room.
-  void allocate(std::int64_t size_bytes) {
+  /// All ranks at the same time, with the same size. Throws DeviceError, on all of them, where one has no room.
+  void allocate(std::int64_t size_bytes, MemoryKind kind, const cuda::CudaDevice& device) {
+    constexpr std::int64_t kHasRoom = -1;
     const auto reserved = static_cast<std::size_t>(round_up(std::max<std::int64_t>(size_bytes, 1), kWindowAlignmentBytes));
-    const ncclResult_t status = ncclMemAlloc(&data_, reserved);
-    if (status != ncclSuccess) {
-      throw DeviceError(fmt::format("NCCL has no {} bytes of memory of the device: {}", size_bytes, describe(status)));
+    const bool has_room = ncclMemAlloc(&data_, reserved) == ncclSuccess;
+    const std::vector<std::int64_t> left_bytes = communicator_->gather(has_room ? kHasRoom : device.free_bytes());
+    const auto full = std::find_if(left_bytes.begin(), left_bytes.end(), [](std::int64_t left) { return left != kHasRoom; });
+    if (full != left_bytes.end()) {
+      throw DeviceError(fmt::format("the CUDA device of rank {} has no {} bytes of memory for {}: {} bytes are free",
+                                    full - left_bytes.begin(), size_bytes, name(kind), *full));
     }
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 0)
     // Where ranks cannot reach each other's memory there is no window, and the memory is as good as any.
@@ -194,7 +197,7 @@ void NcclCollectives::finish_enqueueing() {
 Buffer NcclCollectives::allocate(std::int64_t size_bytes, MemoryKind kind) {
   const DeviceScope scope(*device_);
   auto memory = std::make_shared<RegisteredMemory>(communicator_);
-  memory->allocate(size_bytes);
+  memory->allocate(size_bytes, kind, *device_);
   void* const data = memory->data();
   return {data, size_bytes, kind, account_, [memory = std::move(memory)](void*) mutable { memory.reset(); }};
 }

@@ -70,14 +70,27 @@ bool NcclCommunicator::settled() {
 
 void NcclCommunicator::settle(const char* call) {
   const auto end = Clock::now() + deadline_;
-  while (!settled()) {
-    group_.progress();  // throws when another rank has given up
-    if (Clock::now() >= end) {
-      throw CommError(fmt::format("NCCL has not carried out {} on all ranks after {:.1f} s", call,
-                                  std::chrono::duration<double>(deadline_).count()));
+  try {
+    while (!settled()) {
+      group_.progress();  // throws when another rank has given up
+      if (Clock::now() >= end) {
+        throw CommError(fmt::format("NCCL has not carried out {} on all ranks after {:.1f} s", call,
+                                    std::chrono::duration<double>(deadline_).count()));
+      }
+      std::this_thread::sleep_for(kBetweenPolls);
     }
-    std::this_thread::sleep_for(kBetweenPolls);
+  } catch (const std::exception&) {
+    abort();  // nothing else may be called before the call has been carried out
+    throw;
   }
+}
+
+std::vector<std::int64_t> NcclCommunicator::gather(std::int64_t here) {
+  std::vector<std::int64_t> values(static_cast<std::size_t>(group_.size()));
+  values[static_cast<std::size_t>(group_.rank())] = here;
+  const TensorView view(values.data(), DType::int64, Shape{group_.size()});
+  group_.all_gather(view, {.label = "agreement on memory", .after = {}}).wait();
+  return values;
 }
 
 ncclRedOp_t NcclCommunicator::scaled_sum(DType dtype, int scale_exponent) {

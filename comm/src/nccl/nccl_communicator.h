@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "minim/comm/communicator.h"
 
@@ -26,8 +27,10 @@ class NcclCommunicator {
   /// Whether the last call has been carried out, which for collectives means that they are enqueued. Throws CommError for what
   /// has failed since.
   bool settled();
-  /// Waits for that. Throws CommError that names `call` after the deadline.
+  /// Waits for that. Throws CommError that names `call` after the deadline, and what the group throws; it is aborted then.
   void settle(const char* call);
+  /// What each rank says, over the host.
+  std::vector<std::int64_t> gather(std::int64_t here);
   /// The sum of all ranks' values times 2^e each.
   ncclRedOp_t scaled_sum(DType dtype, int scale_exponent);
   bool aborted() const { return handle_ == nullptr; }
