@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and runs the tests.
-# usage: deploy/test.sh [--preset release|debug|cuda|asan|tsan] [ctest options]
+# usage: deploy/test.sh [--preset release|debug|cuda|asan|tsan] [--slow] [ctest options]
+# --slow: also what takes many minutes, the tests with the label "slow".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +9,11 @@ preset=release
 if [ "${1:-}" = --preset ]; then
   preset=${2:?--preset wants a name}
   shift 2
+fi
+without=(--label-exclude '^slow$')
+if [ "${1:-}" = --slow ]; then
+  without=()
+  shift
 fi
 
 deploy/install-deps.sh
@@ -30,4 +36,4 @@ options=(-DMINIM_PYTHON="$PWD/build/venv/bin/python")
 [ "$preset" = release ] && options+=(-DMINIM_CUDA=AUTO)  # whatever the build was made for before
 cmake --preset "$preset" "${options[@]}"
 cmake --build --preset "$preset"
-exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "$@"
+exec ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" "${without[@]}" "$@"

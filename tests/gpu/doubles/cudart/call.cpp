@@ -1,5 +1,8 @@
 #include "cudart/call.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <map>
 #include <mutex>
 #include <string>
@@ -13,6 +16,12 @@ namespace {
 
 thread_local cudaError_t t_last_error = cudaSuccess;
 thread_local bool t_in_host_function = false;
+
+void list(const char* function) {
+  static const int file = open(settings().calls_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  const std::string line = std::string(function) + "\n";
+  if (write(file, line.data(), line.size()) < 0) refuse("calls cannot be written to " + settings().calls_file);
+}
 
 std::optional<cudaError_t> injected(const char* function) {
   if (settings().failures.empty()) return std::nullopt;
@@ -46,6 +55,7 @@ bool loses_device(cudaError_t code) {
 
 cudaError_t begin(const char* function, std::optional<cudaError_t>& failure) {
   note_call();
+  if (!settings().calls_file.empty()) list(function);
   if (t_in_host_function) return cudaErrorNotPermitted;
   failure = injected(function);
   if (failure && !loses_device(*failure)) return *failure;

@@ -110,6 +110,7 @@ Settings read_settings() {
   Settings settings;
   settings.schedule = read_schedule();
   settings.failures = read_failures();
+  settings.calls_file = environment("MINIM_DOUBLE_CALLS");
   settings.memory_bytes = read_memory(settings.memory_bytes);
   settings.capability = read_number("MINIM_DOUBLE_CAPABILITY", settings.capability, "a compute capability times 10");
   settings.devices = read_devices();

@@ -44,6 +44,7 @@ struct Failure {
 struct Settings {
   Schedule schedule;
   std::vector<Failure> failures;
+  std::string calls_file;  ///< to which calls are written, a line each; may be empty
   std::size_t memory_bytes = std::size_t{8} << 30;
   int capability = 90;
   std::vector<int> devices;  ///< numbers that CUDA_VISIBLE_DEVICES has left

@@ -4,6 +4,9 @@
 #include <cuda_fp16.h>
 
 #include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -50,6 +53,13 @@ void reduce(SharedGroup& group, const Collective& collective, int first, std::si
     case ncclBfloat16: return reduce<__nv_bfloat16>(group, collective, first, count, to);
     default: double_refuse("NCCL is asked to add elements of a type that this double does not know");
   }
+}
+
+/// Kills the process in the middle of the all-reduce, counted from 1, that the environment names.
+void die_where_asked() {
+  static const char* const asked = std::getenv("MINIM_DOUBLE_KILL");
+  static std::atomic<int> calls = 0;
+  if (asked != nullptr && ++calls == std::atoi(asked)) std::raise(SIGKILL);
 }
 
 std::string describe(const Call& call) {
@@ -166,6 +176,7 @@ void run(SharedGroup& group, const Collective& collective) {
   const int size = group.size();
   switch (collective.call.kind) {
     case Kind::all_reduce:
+      die_where_asked();
       for_chunks(group, collective.send, bytes, [&](std::size_t offset, std::size_t chunk_bytes) {
         const int first = static_cast<int>(offset / kChunkBytes + 1) % size;
         reduce(group, collective, first, chunk_bytes / element_bytes, collective.receive + offset);
