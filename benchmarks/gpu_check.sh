@@ -53,7 +53,7 @@ say "$(date +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknow
 
 say "## Tests without doubles" "" "| what | result | |" "|---|---|---|"
 tests=()
-for test in "$build"/tests/gpu/kernels/cuda_{backend,kernel,dnn}_tests "$build"/tests/gpu/comm/nccl_tests; do
+for test in "$build"/tests/gpu/kernels/cuda_{backend,kernel,dnn}_tests "$build"/tests/gpu/comm/nccl{,_trainer}_tests; do
   tests+=("$test")
   check "$(basename "$test")" timeout 600 "$test"
 done

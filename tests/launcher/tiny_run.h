@@ -22,6 +22,7 @@ struct TinyOptions {
   bool batch_norm = true;
   bool hidden = false;  ///< one layer more
   std::function<std::unique_ptr<Backend>()> make_backend = [] { return make_cpu_backend(1); };
+  GradSync grad_sync = GradSync::all_reduce;
 };
 
 /// Everything of one rank that decides what comes next.
@@ -50,6 +51,7 @@ class TinyRun {
     phases[0].batch = kGlobalBatch / communicator.size();
     phases[0].optimizer.rule = options.rule;
     phases[0].optimizer.loss_scale = options.loss_scale;
+    phases[0].optimizer.grad_sync = options.grad_sync;
     phases[0].optimizer.schedule = {.base = options.learning_rate, .total_steps = 1000};
     trainer_ = std::make_unique<Trainer>(*backend_, communicator, model_, std::move(phases),
                                          Trainer::Options{.precision = options.precision, .seed = options.seed});

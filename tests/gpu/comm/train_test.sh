@@ -1,43 +1,89 @@
-# Two ranks train on doubles of CUDA's libraries, connected by NCCL, which finds its ranks by MPI or over TCP.
-# train_test.sh MINIM MPIEXEC LIBRARIES: these are interposed, separated by colons.
-. "$(dirname "$0")/../../launcher/end_to_end/harness.sh"
-interposed=$3
-on_doubles=(env LD_PRELOAD="$interposed" "$minim" train --device cuda --dataset synthetic --samples 64 --batch 8 --steps 6 --log-every 1
-            --progress plain --threads 1)
+# Ranks train on doubles of CUDA's libraries, connected by NCCL, which finds its ranks by MPI or over TCP.
+# train_test.sh MINIM MPIEXEC LIBRARIES [RANKS]: with RANKS, every network, option and schedule on so many.
+. "$(dirname "$0")/on_doubles.sh"
 
-for sync in all-reduce reduce-scatter fp32-accumulate; do
-  expect 0 tcp.log "$(dirname "$0")/../../start_ranks.sh" 2 "${on_doubles[@]}" --grad-sync "$sync" --output "$sync"
+common=(--dataset synthetic --samples 64 --log-every 1 --progress plain --threads 1)
+# The loss scale falls from where gradients overflow and grows again.
+scaled=("${common[@]}" --batch 8 --steps 20 --loss-scale-initial 16777216 --loss-scale-interval 3)
+
+# follows_cpu RANKS OPTIONS...: twenty steps have the CPU's loss scales and, but for FP16's rounding, its losses and norms of
+# gradients.
+follows_cpu() {
+  local count=$1
+  shift
+  rm -rf cpu cuda mixed fp32
+  # Weights hardly move, so that steps which one run skips and another does not make no difference.
+  local options=(--lr 0.000001 "$@")
+  expect 0 cpu.log ranks "$count" train --device cpu "${scaled[@]}" "${options[@]}" --output cpu
+  expect 0 cuda.log ranks "$count" train --device cuda "${scaled[@]}" "${options[@]}" --output cuda
+  expect 0 mixed.log ranks "$count" train --device cpu "${scaled[@]}" "${options[@]}" --loss-scale 1024 --output mixed
+  expect 0 fp32.log ranks "$count" train --device cpu "${scaled[@]}" "${options[@]}" --precision fp32 --output fp32
+  python3 - <<'P' >compare.log 2>&1 || fail "$* on $count ranks does not follow the CPU"
+import json
+def records(run, event): return [r for r in map(json.loads, open(f"{run}/metrics.jsonl")) if r["event"] == event]
+cpu, cuda = (records(run, "step") for run in ("cpu", "cuda"))
+assert len(cpu) == len(cuda) == 20
+# Later scales are close to where gradients overflow, so that a rounding decides.
+scales, others = ([step["loss_scale"] for step in run[:14]] for run in (cpu, cuda))
+assert any(b < a for a, b in zip(scales, scales[1:])) and any(b > a for a, b in zip(scales, scales[1:])), scales
+assert scales == others, (scales, others)
+
+def compare(name, event, cpu, cuda):
+    # What FP16's rounding makes of a number is what the CPU's steps without an overflow are away from its steps in FP32. Both backends
+    # round the same tensors, so that each is about so far from there, and they are not more than twice as far from each other.
+    rounding = max(abs(a[name] - b[name]) for a, b in zip(records("mixed", event), records("fp32", event), strict=True))
+    for a, b in zip(cpu, cuda, strict=True):
+        assert abs(a[name] - b[name]) <= 2 * rounding, (name, rounding, a, b)
+
+compare("loss", "step", cpu, cuda)
+compare("loss", "evaluation", *(records(run, "evaluation") for run in ("cpu", "cuda")))
+applied = [i for i in range(1, 14) if cpu[i]["applied"] > cpu[i - 1]["applied"]]
+compare("gradient_norm", "step", *([run[i] for i in applied] for run in (cpu, cuda)))
+P
+}
+
+# same_under_all SCHEDULES RANKS OPTIONS...: whenever the work of streams runs, in CUDA graphs or not, all its numbers are the same.
+# Steps are so large that weights of the step before are noticed.
+same_under_all() {
+  local schedules=$1 count=$2 schedule graph streams
+  shift 2
+  rm -rf eager calls
+  MINIM_DOUBLE_CALLS=$scratch/calls expect 0 eager.log ranks "$count" train --device cuda "$@" --output eager
+  streams=$(($(grep -cx cudaStreamCreateWithPriority calls) / count + 1))  # the first rank makes some more
+  grep -qx cudaGraphLaunch calls || fail "there are no CUDA graphs"
+  for schedule in eager $schedules $(seq -f slow:%g 0 $((streams - 1))); do
+    for graph in on off; do
+      rm -rf other
+      MINIM_DOUBLE_SCHEDULE=$schedule expect 0 other.log ranks "$count" train --device cuda "$@" --cuda-graph "$graph" --output other
+      same_run eager other
+    done
+  done
+}
+
+syncs="all-reduce reduce-scatter fp32-accumulate"
+lenet=(--model lenet)
+resnet=(--model resnet-18 --width 8 --image-size 16)
+
+if [ -n "${4:-}" ]; then
+  for sync in $syncs; do
+    for network in lenet resnet; do
+      declare -n options=$network
+      follows_cpu "$4" "${options[@]}" --grad-sync "$sync"
+      same_under_all "lazy random:1 random:2" "$4" "${scaled[@]}" "${options[@]}" --grad-sync "$sync"
+    done
+  done
+  exit
+fi
+
+for sync in $syncs; do
+  expect 0 tcp.log "$(dirname "$0")/../../start_ranks.sh" 2 "$minim" train --device cuda "${common[@]}" --batch 8 --steps 6 \
+    --grad-sync "$sync" --output "$sync"
   contains tcp.log "2 ranks are connected by NCCL"
 done
 same_run all-reduce reduce-scatter
-
-expect 0 mpi.log "$mpiexec" --oversubscribe --bind-to none -np 2 "${on_doubles[@]}" --output mpi
+expect 0 mpi.log ranks 2 train --device cuda "${common[@]}" --batch 8 --steps 6 --output mpi
 contains mpi.log "2 ranks are connected by NCCL"
 same_run all-reduce mpi
-
-# follows_cpu NAME RANKS BOUND OPTIONS...: twenty steps on doubles and on the CPU, in which the loss scale falls and grows, have losses
-# within BOUND, and for fourteen steps the same scales: later ones are close to where gradients overflow, so that a rounding decides.
-# Weights hardly move, so that losses differ by what the forward passes round differently: at most one unit of FP16, 2^-10, for each
-# tensor that is stored on the way to logits of about 1 in magnitude.
-follows_cpu() {
-  local name=$1 count=$2 bound=$3 options
-  shift 3
-  options=(--dataset synthetic --samples 64 --batch 8 --steps 20 --log-every 1 --progress plain --threads 1 --lr 0.00001
-           --loss-scale-initial 16777216 --loss-scale-interval 3 "$@")
-  expect 0 cpu.log ranks "$count" train --device cpu "${options[@]}" --output "$name-cpu"
-  expect 0 cuda.log "$mpiexec" --oversubscribe --bind-to none -np "$count" env LD_PRELOAD="$interposed" "$minim" train --device cuda \
-    "${options[@]}" --output "$name-cuda"
-  python3 - "$name-cpu" "$name-cuda" "$bound" <<'P' >compare.log 2>&1 || fail "$name on $count ranks"
-import json, sys
-cpu, gpu = ([r for r in map(json.loads, open(f"{run}/metrics.jsonl")) if r["event"] == "step"] for run in sys.argv[1:3])
-scales, others = ([record["loss_scale"] for record in run[:14]] for run in (cpu, gpu))
-assert any(b < a for a, b in zip(scales, scales[1:])) and any(b > a for a, b in zip(scales, scales[1:])), scales
-assert scales == others, (scales, others)
-for a, b in zip(cpu, gpu, strict=True):
-    assert abs(a["loss"] - b["loss"]) <= float(sys.argv[3]), (a["step"], a["loss"], b["loss"])
-P
-}
-for count in 1 2; do
-  follows_cpu "lenet-$count" "$count" 0.01 --model lenet --image-size 28                      # 10 tensors
-  follows_cpu "resnet-$count" "$count" 0.05 --model resnet-18 --width 8 --image-size 16       # 50 tensors
-done
+follows_cpu 2 "${lenet[@]}"
+follows_cpu 2 "${resnet[@]}"
+same_under_all "" 2 "${common[@]}" --batch 4 --steps 5 "${resnet[@]}"

@@ -1,0 +1,67 @@
+// Training on CUDA devices, with NCCL between them.
+
+#include "minim/launcher/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include "launcher/rank_threads.h"
+#include "launcher/tiny_run.h"
+#include "minim/comm/nccl.h"
+#include "minim/runtime/cuda.h"
+
+namespace minim::testing {
+namespace {
+
+constexpr int kSteps = 20;
+
+/// What a rank has at the end.
+struct Outcome {
+  std::vector<std::byte> weights;  ///< as forward reads them
+  std::vector<float> scales;       ///< after each step
+};
+
+Outcome train_rank(Communicator& communicator, GradSync sync) {
+  const auto make_backend = [&] { return make_cuda_backend({.device = communicator.rank()}); };
+  const auto backend = make_backend();
+  use_nccl(communicator, *backend);
+  TinyRun run(communicator,
+              {.loss_scale = {.initial = 0x1p22F, .growth_interval = 2}, .make_backend = make_backend, .grad_sync = sync});
+  Outcome outcome;
+  for (int step = 0; step < kSteps; ++step) {
+    run.train(1);
+    outcome.scales.push_back(run.trainer().state().used_loss_scale);
+  }
+  run.trainer().gather_weights();
+  run.trainer().stream().synchronize();
+  for (const auto& parameter : run.model().parameters()) {
+    const TensorView weight = parameter->weight;
+    const std::size_t begin = outcome.weights.size();
+    outcome.weights.resize(begin + static_cast<std::size_t>(weight.size_bytes()));
+    backend->copy({outcome.weights.data() + begin, weight.dtype(), weight.shape()}, weight);
+  }
+  return outcome;
+}
+
+TEST(TrainerWithNccl, HasTheSameWeightsOnAllRanksWhileTheLossScaleFallsAndGrows) {
+  std::string reason;
+  for (const int ranks : {2, 4}) {
+    if (cuda_device_count(reason) < ranks) return;
+    for (const GradSync sync : {GradSync::all_reduce, GradSync::reduce_scatter, GradSync::fp32_accumulate}) {
+      std::vector<Outcome> outcomes(static_cast<std::size_t>(ranks));
+      run_ranks(ranks, [&](Communicator& communicator) {
+        outcomes[static_cast<std::size_t>(communicator.rank())] = train_rank(communicator, sync);
+      });
+      const Outcome& first = outcomes.front();
+      EXPECT_NE(std::adjacent_find(first.scales.begin(), first.scales.end(), std::greater<>()), first.scales.end());
+      EXPECT_NE(std::adjacent_find(first.scales.begin(), first.scales.end(), std::less<>()), first.scales.end());
+      for (const Outcome& outcome : outcomes) {
+        EXPECT_FALSE(outcome.weights.empty());
+        EXPECT_EQ(outcome.scales, first.scales) << name(sync) << " on " << ranks << " ranks";
+        EXPECT_TRUE(outcome.weights == first.weights) << name(sync) << " on " << ranks << " ranks";
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace minim::testing
