@@ -94,6 +94,21 @@ TEST_F(CustomOperation, WithKernelsOfItsOwnTrainsLikeAnyOther) {
   EXPECT_EQ(bound->memory().workspace_bytes, kAlignmentBytes);
 }
 
+TEST_F(CustomOperation, MayWantAWorkspaceThatOnlyADeviceKnows) {
+  backend.add_kernel<SquareBackward>(
+      {.prepare = nullptr, .workspace_bytes = [](const SquareBackward&) { return WorkspaceSize(200, /*known=*/false); }}, "mine");
+  const auto plan = compile<Square>();
+  const OperationCost& forward = plan->costs()[1];
+  const OperationCost& backward = plan->costs()[plan->costs().size() - 2];
+  EXPECT_EQ(forward.name, "op");
+  EXPECT_EQ(forward.workspace.size_bytes, kAlignmentBytes);
+  EXPECT_TRUE(forward.workspace.is_known);
+  EXPECT_EQ(backward.workspace.size_bytes, 4 * kAlignmentBytes);
+  EXPECT_FALSE(backward.workspace.is_known);
+  EXPECT_EQ(plan->memory().workspace_bytes, 4 * kAlignmentBytes);
+  EXPECT_EQ(plan->memory().unknown_workspace_bytes, 3 * kAlignmentBytes);
+}
+
 TEST_F(CustomOperation, IsListedWithItsKernelAndSet) {
   const auto plan = compile<Square>();
   const OperationCost& cost = plan->costs()[plan->costs().size() - 2];

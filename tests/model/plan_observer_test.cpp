@@ -44,6 +44,16 @@ class Gatekeeper final : public PlanObserver {
   std::map<const Parameter*, std::vector<float>> weights_;
 };
 
+/// What the costs of a plan say that both passes announce.
+std::vector<std::string> announced(const std::vector<OperationCost>& costs) {
+  std::vector<std::string> order;
+  for (const OperationCost& cost : costs) {
+    for (const Parameter* parameter : cost.used_first) order.push_back("use " + parameter->name);
+    for (const Parameter* parameter : cost.gradient_ready) order.push_back("ready " + parameter->name);
+  }
+  return order;
+}
+
 struct PlanObserverTest : testing::Test {
   PoisonedBackend backend;
   Model model;
@@ -65,6 +75,7 @@ struct PlanObserverTest : testing::Test {
     EXPECT_EQ(bound.get("loss"), loss);
     EXPECT_EQ(gradients(bound->trained()), wanted);
     EXPECT_EQ(gatekeeper.taken.size(), bound->trained().size());
+    EXPECT_EQ(gatekeeper.order, announced(bound->costs()));
     for (const auto& [parameter, gradient] : gatekeeper.taken)
       EXPECT_EQ(gradient, floats(parameter->gradient)) << parameter->name;
     return gatekeeper.order;

@@ -80,9 +80,14 @@ MemoryMap map_memory(const Recording& recording, bool reuse) {
     }
     map.offsets_bytes.push_back(offset);
   }
+  std::int64_t known_bytes = 0;
   for (const KernelRecord& kernel : recording.kernels) {
-    if (kernel.live) map.memory.workspace_bytes = std::max(map.memory.workspace_bytes, kernel.workspace_bytes);
+    if (!kernel.live) continue;
+    const WorkspaceSize& workspace = kernel.workspace;
+    map.memory.workspace_bytes = std::max(map.memory.workspace_bytes, workspace.size_bytes);
+    if (workspace.is_known) known_bytes = std::max(known_bytes, workspace.size_bytes);
   }
+  map.memory.unknown_workspace_bytes = map.memory.workspace_bytes - known_bytes;
   return map;
 }
 

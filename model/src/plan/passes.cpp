@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "minim/runtime/error.h"
 
@@ -58,7 +57,8 @@ class Binder final : public Walk {
 
     for (const int gradient : record.zero_first) add_zero(gradient);
     TensorView workspace;
-    if (kernel.workspace_bytes > 0) workspace = {blocks_.workspace, DType::uint8, Shape{kernel.workspace_bytes}};
+    const std::int64_t workspace_bytes = kernel.workspace.size_bytes;
+    if (workspace_bytes > 0) workspace = {blocks_.workspace, DType::uint8, Shape{workspace_bytes}};
     Step step;
     // In forward only the sums of a loss run on from one micro-batch to the next; in backward, gradients of parameters.
     const bool accumulates =
@@ -68,8 +68,8 @@ class Binder final : public Walk {
     const bool same_call = accumulates == record.always_accumulates;
     step.calls[1] = same_call ? step.calls[0] : keep(kernel.prepare(accumulates, workspace));
     auto& pass = record.backward ? passes_.backward : passes_.forward;
-    step.used_first = first_uses(record);
-    step.gradient_ready = completed_gradients(next_ - 1);
+    step.used_first = first_weight_uses(recording_, next_ - 1);
+    step.gradient_ready = completed_gradients(recording_, next_ - 1);
     pass.push_back(std::move(step));
   }
 
@@ -89,28 +89,6 @@ class Binder final : public Walk {
 
   bool is(int s, Kind kind) const { return recording_.storages[static_cast<std::size_t>(s)].kind == kind; }
 
-  std::vector<const Parameter*> first_uses(const KernelRecord& record) {
-    std::vector<const Parameter*> found;
-    for (const int s : record.reads) {
-      if (is(s, Kind::weight) && used_.insert({record.backward, s}).second) {
-        found.push_back(recording_.storages[static_cast<std::size_t>(s)].parameter);
-      }
-    }
-    return found;
-  }
-
-  std::vector<const Parameter*> completed_gradients(std::size_t kernel) const {
-    std::vector<const Parameter*> found;
-    for (const int s : recording_.kernels[kernel].writes) {
-      if (!is(s, Kind::gradient)) continue;
-      const auto writes_too = [s](const KernelRecord& later) { return std::ranges::count(later.writes, s) != 0; };
-      if (std::any_of(recording_.kernels.begin() + static_cast<std::ptrdiff_t>(kernel) + 1, recording_.kernels.end(), writes_too))
-        continue;
-      found.push_back(recording_.storages[static_cast<std::size_t>(s)].parameter);
-    }
-    return found;
-  }
-
   [[noreturn]] static void throw_changed(std::string_view who) {
     throw InvalidArgument(
         fmt::format("{} asks for other tensors or kernels than when it was compiled; operations must repeat themselves", who));
@@ -123,7 +101,6 @@ class Binder final : public Walk {
   Blocks blocks_;
   ConstTensorView loss_scale_;
   std::size_t next_ = 0;
-  std::set<std::pair<bool, int>> used_;
   Passes passes_;
 };
 

@@ -33,7 +33,8 @@ namespace {
 
 std::vector<OperationCost> list_costs(const Graph& graph, const Recording& recording) {
   std::vector<OperationCost> costs;
-  for (const KernelRecord& kernel : recording.kernels) {
+  for (std::size_t k = 0; k < recording.kernels.size(); ++k) {
+    const KernelRecord& kernel = recording.kernels[k];
     if (!kernel.live) continue;
     const Graph::Node& node = graph.nodes()[static_cast<std::size_t>(kernel.node)];
     costs.push_back({.name = node.name,
@@ -42,7 +43,10 @@ std::vector<OperationCost> list_costs(const Graph& graph, const Recording& recor
                      .kernel_set = kernel.kernel_set,
                      .backward = kernel.backward,
                      .flops = kernel.flops,
-                     .bytes = kernel.bytes});
+                     .bytes = kernel.bytes,
+                     .workspace = kernel.workspace,
+                     .used_first = first_weight_uses(recording, k),
+                     .gradient_ready = completed_gradients(recording, k)});
   }
   return costs;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <span>
 
 #include "minim/runtime/error.h"
 
@@ -44,7 +45,7 @@ class Recorder final : public Walk {
     record.can_accumulate = kernel.can_accumulate;
     record.name = readable(*kernel.arguments);
     record.kernel_set = kernel.kernel_set;
-    record.workspace_bytes = round_up(kernel.workspace_bytes, kAlignmentBytes);
+    record.workspace = {round_up(kernel.workspace.size_bytes, kAlignmentBytes), kernel.workspace.is_known};
     record.flops = kernel.flops;
     record.reads = storages_behind(kernel.reads, record.bytes);
     record.writes = storages_behind(kernel.writes, record.bytes);
@@ -136,6 +137,32 @@ Recording record(const Graph& graph, const Backend& backend, const CompileOption
   check_written_before_read(graph, recording);
   plan_accumulation(graph, recording);
   return recording;
+}
+
+std::vector<const Parameter*> first_weight_uses(const Recording& recording, std::size_t kernel) {
+  const KernelRecord& record = recording.kernels[kernel];
+  const auto before = std::span(recording.kernels).first(kernel);
+  std::vector<const Parameter*> found;
+  for (const int s : record.reads) {
+    const auto reads_too = [&](const KernelRecord& earlier) {
+      return earlier.live && earlier.backward == record.backward && std::ranges::count(earlier.reads, s) != 0;
+    };
+    const Storage& weight = at(recording, s);
+    if (weight.kind != Kind::weight || std::ranges::any_of(before, reads_too)) continue;
+    if (std::ranges::count(found, weight.parameter) == 0) found.push_back(weight.parameter);
+  }
+  return found;
+}
+
+std::vector<const Parameter*> completed_gradients(const Recording& recording, std::size_t kernel) {
+  const auto after = std::span(recording.kernels).subspan(kernel + 1);
+  std::vector<const Parameter*> found;
+  for (const int s : recording.kernels[kernel].writes) {
+    const auto writes_too = [s](const KernelRecord& later) { return std::ranges::count(later.writes, s) != 0; };
+    if (at(recording, s).kind != Kind::gradient || std::ranges::any_of(after, writes_too)) continue;
+    found.push_back(at(recording, s).parameter);
+  }
+  return found;
 }
 
 }  // namespace minim

@@ -17,7 +17,7 @@ struct KernelRecord {
   bool can_accumulate = false;
   std::string name;  ///< of the argument type
   std::string kernel_set;
-  std::int64_t workspace_bytes = 0;
+  WorkspaceSize workspace = 0;
   std::int64_t bytes = 0;  ///< of all tensors that it touches
   double flops = 0;
   std::vector<int> reads;   ///< storages
@@ -41,5 +41,10 @@ struct Recording {
 /// Walks the graph without memory. Throws InvalidArgument where an operation reads what nobody writes, or writes the gradient of
 /// a parameter with a kernel that cannot accumulate.
 Recording record(const Graph& graph, const Backend& backend, const CompileOptions& options);
+
+/// Parameters whose weight this kernel reads and no live one of its pass before it.
+std::vector<const Parameter*> first_weight_uses(const Recording& recording, std::size_t kernel);
+/// Parameters whose gradient this kernel writes and none after it.
+std::vector<const Parameter*> completed_gradients(const Recording& recording, std::size_t kernel);
 
 }  // namespace minim

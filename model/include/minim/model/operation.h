@@ -28,7 +28,7 @@ struct ValueSpec {
 struct ErasedKernel {
   const std::type_info* arguments = nullptr;
   std::string_view kernel_set;
-  std::int64_t workspace_bytes = 0;
+  WorkspaceSize workspace = 0;
   double flops = 0;
   std::vector<ConstTensorView> reads;   ///< all that are present
   std::vector<ConstTensorView> writes;  ///< all that are present; a kernel may read these, too
@@ -119,14 +119,15 @@ void PlanContext::emit(Args args, double flops) {
   ErasedKernel kernel;
   kernel.arguments = &typeid(Args);
   kernel.kernel_set = backend().template kernel_set<Args>();
-  kernel.workspace_bytes = backend().workspace_bytes(args);
+  kernel.workspace = backend().workspace(args);
   kernel.flops = flops;
   kernel.can_accumulate = requires { args.accumulate; };
   if constexpr (requires { args.accumulate; }) {
     // The plan makes both calls, and one that adds may want scratch that one that overwrites does not.
     Args adding = args;
     adding.accumulate = true;
-    kernel.workspace_bytes = std::max(kernel.workspace_bytes, backend().workspace_bytes(adding));
+    const WorkspaceSize other = backend().workspace(adding);
+    kernel.workspace = {std::max(kernel.workspace.size_bytes, other.size_bytes), kernel.workspace.is_known && other.is_known};
   }
   for_each_tensor(args, [&kernel]<class View>(View& view) {
     if (view.present()) (std::is_same_v<std::remove_const_t<View>, TensorView> ? kernel.writes : kernel.reads).push_back(view);

@@ -32,9 +32,10 @@ struct CompileOptions {
 
 /// Bytes that a plan's own arena needs, by purpose. Weights, gradients and optimizer state belong to others.
 struct PlanMemory {
-  std::int64_t activations_bytes = 0;  ///< activations, saved tensors and activation gradients, with reuse
-  std::int64_t workspace_bytes = 0;    ///< scratch of kernels; one block that all share
-  std::int64_t input_bytes = 0;        ///< inputs and outputs, which keep their place
+  std::int64_t activations_bytes = 0;        ///< activations, saved tensors and activation gradients, with reuse
+  std::int64_t workspace_bytes = 0;          ///< scratch of kernels; one block that all share
+  std::int64_t unknown_workspace_bytes = 0;  ///< of it, what is there only for kernels whose scratch is not known
+  std::int64_t input_bytes = 0;              ///< inputs and outputs, which keep their place
 };
 
 struct OperationCost {
@@ -44,7 +45,10 @@ struct OperationCost {
   std::string kernel_set;  ///< "cpu" or, where there is no fast kernel, "reference"
   bool backward = false;
   double flops = 0;
-  std::int64_t bytes = 0;
+  std::int64_t bytes = 0;  ///< of all tensors that it reads and writes, each once
+  WorkspaceSize workspace = 0;
+  std::vector<const Parameter*> used_first;      ///< weights that no kernel of the pass before reads
+  std::vector<const Parameter*> gradient_ready;  ///< gradients that no kernel of the pass after writes
 };
 
 /// A graph compiled for a backend, a batch size and a precision: a flat list of kernel calls at fixed addresses.

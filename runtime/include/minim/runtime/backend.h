@@ -23,13 +23,21 @@ class KernelCall {
   virtual void launch(Stream& stream) const = 0;
 };
 
+/// Scratch that a kernel wants.
+struct WorkspaceSize {
+  std::int64_t size_bytes = 0;
+  bool is_known = true;  ///< false: only the device can tell, and says no more than this
+
+  WorkspaceSize(std::int64_t bytes, bool known = true) : size_bytes(bytes), is_known(known) {}
+};
+
 /// How a backend runs kernels whose arguments are an `Args`.
 template <class Args>
 struct Kernel {
   /// Makes the call. May be slow (choosing algorithms, creating primitives); views in `args` already point to memory.
   std::function<std::unique_ptr<KernelCall>(const Args& args)> prepare;
   /// Scratch that `args.workspace` must offer. Looks at shapes and types only. Null: none.
-  std::function<std::int64_t(const Args& args)> workspace_bytes;
+  std::function<WorkspaceSize(const Args& args)> workspace_bytes;
 };
 
 /// Wraps a plain function that computes on the CPU, `run(args)`, as a kernel.
@@ -79,9 +87,13 @@ class Backend {
   }
 
   template <class Args>
-  std::int64_t workspace_bytes(const Args& args) const {
+  WorkspaceSize workspace(const Args& args) const {
     const auto& kernel = entry<Args>().kernel;
     return kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
+  }
+  template <class Args>
+  std::int64_t workspace_bytes(const Args& args) const {
+    return workspace(args).size_bytes;
   }
   template <class Args>
   std::unique_ptr<KernelCall> prepare(const Args& args) const {
