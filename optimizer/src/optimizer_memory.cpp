@@ -39,4 +39,19 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
   return memory;
 }
 
+std::int64_t update_traffic_bytes(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config) {
+  validate(config, parameters, world_size);
+  constexpr std::int64_t kFloatBytes = size_bytes(DType::fp32);
+  std::int64_t traffic_bytes = 0;
+  for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(config.precision), world_size, config.buckets)) {
+    const BucketShare share = share_of(bucket, 0, world_size, config);
+    const std::int64_t weight_bytes = size_bytes(bucket.dtype);
+    const std::int64_t gradient_bytes = share.has_sums ? kFloatBytes : weight_bytes;
+    const std::int64_t master_bytes = share.has_master ? 2 * kFloatBytes + weight_bytes : 2 * weight_bytes;
+    traffic_bytes += (share.check_end - share.check_begin) * gradient_bytes;
+    traffic_bytes += share.elements() * (gradient_bytes + master_bytes + share.moments * 2 * kFloatBytes);
+  }
+  return traffic_bytes;
+}
+
 }  // namespace minim

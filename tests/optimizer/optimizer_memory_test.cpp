@@ -65,5 +65,27 @@ TEST(OptimizerMemory, IsShardedWhenTheRanksDivideNothing) {
   }
 }
 
+TEST(UpdateTraffic, CountsWhatIsReadAndWritten) {
+  Parameter parameter;
+  parameter.name = "w";
+  parameter.shape = Shape{128};
+  Parameter* const parameters[] = {&parameter};
+  OptimizerConfig config;
+  // Of its 64 elements a rank checks the gradient (2) and updates from gradient (2), master and two moments (8 each), weight (2).
+  config.rule = AdamRule{};
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * (2 + 2 + 8 + 16 + 2));
+  // Without shards it checks as much and updates everything.
+  config.shard = false;
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 16 + 2));
+  // Sums in FP32.
+  config.shard = true;
+  config.rule = SgdRule{};
+  config.grad_sync = GradSync::fp32_accumulate;
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * (4 + 4 + 8 + 8 + 2));
+  // No master: the weight itself is read and written.
+  config.precision = Precision::fp32;
+  EXPECT_EQ(update_traffic_bytes(parameters, 1, config), 128 * (4 + 4 + 8 + 8));
+}
+
 }  // namespace
 }  // namespace minim

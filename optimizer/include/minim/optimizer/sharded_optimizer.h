@@ -55,6 +55,9 @@ struct OptimizerMemory {
 };
 OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
 
+/// Bytes that one rank's check and update of all buckets read and write, each array once.
+std::int64_t update_traffic_bytes(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
+
 /// A weight that its storage type cannot hold.
 struct WeightOverflow {
   int rank = 0;       ///< whose update made it
