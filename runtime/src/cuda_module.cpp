@@ -83,6 +83,13 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   return std::unique_ptr<Backend>(reinterpret_cast<Make>(cuda_module_symbol("minim_make_cuda_backend"))(options));
 }
 
+bool has_cuda_driver() { return dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr; }
+
+std::unique_ptr<Backend> make_cuda_planning_backend(const GpuModel& model) {
+  using Make = Backend* (*)(const GpuModel&);
+  return std::unique_ptr<Backend>(reinterpret_cast<Make>(cuda_module_symbol("minim_make_cuda_planning_backend"))(model));
+}
+
 void* cuda_module_symbol(const char* name) {
   const std::filesystem::path file = module_file();
   void* symbol = dlsym(load_module(file), name);

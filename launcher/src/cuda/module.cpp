@@ -16,6 +16,10 @@ MINIM_MODULE_ENTRY minim::Backend* minim_make_cuda_backend(const minim::CudaOpti
   return minim::cuda::make_backend(options).release();
 }
 
+MINIM_MODULE_ENTRY minim::Backend* minim_make_cuda_planning_backend(const minim::GpuModel& model) {
+  return minim::cuda::make_planning_backend(model).release();
+}
+
 MINIM_MODULE_ENTRY void minim_add_cuda_optimizer_kernels(minim::Backend& backend) { minim::cuda::add_optimizer_kernels(backend); }
 
 MINIM_MODULE_ENTRY minim::detail::DeviceCollectives* minim_make_nccl_collectives(minim::Communicator& group,

@@ -11,6 +11,7 @@
 #include "cuda/cudnn/execution.h"
 #include "cuda/kernels.h"
 #include "cuda/rows.h"
+#include "minim/runtime/cuda.h"
 
 namespace minim::cuda {
 namespace {
@@ -22,13 +23,14 @@ using cudnn::Plan;
 /// The plans of one device: what asks for the size of a workspace and what is prepared later get the same. Thread-safe.
 class ConvolutionPlans {
  public:
-  explicit ConvolutionPlans(int device) : device_(device) {}
+  /// `properties` is called when there is something to plan.
+  explicit ConvolutionPlans(std::function<cudnn::DeviceProperties()> properties) : ask_(std::move(properties)) {}
 
   std::shared_ptr<const Plan> find(const ConvolutionProblem& problem) {
     const std::scoped_lock lock(mutex_);
     const auto found = std::ranges::find(plans_, problem, &Entry::first);
     if (found != plans_.end()) return found->second;
-    if (!properties_) properties_ = cudnn::DeviceProperties::of_device(device_);
+    if (!properties_) properties_ = ask_();
     return plans_.emplace_back(problem, std::make_shared<const Plan>(cudnn::plan_convolution(problem, *properties_))).second;
   }
 
@@ -36,8 +38,8 @@ class ConvolutionPlans {
   using Entry = std::pair<ConvolutionProblem, std::shared_ptr<const Plan>>;
 
   std::mutex mutex_;
-  int device_;
-  std::optional<cudnn::DeviceProperties> properties_;  // asked for when there is something to plan
+  std::function<cudnn::DeviceProperties()> ask_;
+  std::optional<cudnn::DeviceProperties> properties_;
   std::vector<Entry> plans_;
 };
 
@@ -89,6 +91,17 @@ std::int64_t workspace_bytes(const Args& args, ConvolutionPlans& plans) {
   return size_bytes;
 }
 
+/// Of a device that need not be here. Without a driver cuDNN may have no plan where the device has one.
+template <class Args>
+WorkspaceSize planned_workspace(const Args& args, ConvolutionPlans& plans) {
+  try {
+    return workspace_bytes(args, plans);
+  } catch (const DeviceError&) {
+    if (has_cuda_driver()) throw;
+    return {cudnn::kMostWorkspaceBytes, /*known=*/false};
+  }
+}
+
 template <class Args>
 void add(Backend& backend, const std::shared_ptr<ConvolutionPlans>& plans) {
   backend.add_kernel<Args>(cuda_kernel<Args>([plans](const Args& args) { return make(args, *plans); },
@@ -96,13 +109,27 @@ void add(Backend& backend, const std::shared_ptr<ConvolutionPlans>& plans) {
                            kSet);
 }
 
+template <class Args>
+void add_workspace(Backend& backend, const std::shared_ptr<ConvolutionPlans>& plans) {
+  const auto ask = [plans](const Args& args) { return planned_workspace(args, *plans); };
+  backend.add_kernel<Args>({.prepare = nullptr, .workspace_bytes = ask}, kSet);
+}
+
 }  // namespace
 
 void add_convolution_kernels(Backend& backend, const CudaDevice& device) {
-  const auto plans = std::make_shared<ConvolutionPlans>(device.index());
+  const auto plans =
+      std::make_shared<ConvolutionPlans>([index = device.index()] { return cudnn::DeviceProperties::of_device(index); });
   add<Conv2dForward>(backend, plans);
   add<Conv2dBackwardData>(backend, plans);
   add<Conv2dBackwardWeights>(backend, plans);
+}
+
+void add_convolution_workspaces(Backend& backend, const GpuModel& model) {
+  const auto plans = std::make_shared<ConvolutionPlans>([model] { return cudnn::DeviceProperties::of_model(model); });
+  add_workspace<Conv2dForward>(backend, plans);
+  add_workspace<Conv2dBackwardData>(backend, plans);
+  add_workspace<Conv2dBackwardWeights>(backend, plans);
 }
 
 }  // namespace minim::cuda

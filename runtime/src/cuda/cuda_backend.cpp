@@ -109,21 +109,25 @@ CudaDeviceInfo device_info(int index) {
   return info;
 }
 
+void add_own_kernels(Backend& backend) {
+  add_relu_kernels(backend);
+  add_sum_kernels(backend);
+  add_cast_kernels(backend);
+  add_state_kernels(backend);
+  add_concat_kernels(backend);
+  add_dropout_kernels(backend);
+  add_global_average_pool_kernels(backend);
+  add_pooling_kernels(backend);
+  add_batch_norm_kernels(backend);
+  add_batch_norm_backward_kernels(backend);
+  add_loss_kernels(backend);
+}
+
 std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   std::string reason;
   if (device_count(reason) == 0) throw DeviceError(reason);
   auto backend = std::make_unique<CudaBackend>(options);
-  add_relu_kernels(*backend);
-  add_sum_kernels(*backend);
-  add_cast_kernels(*backend);
-  add_state_kernels(*backend);
-  add_concat_kernels(*backend);
-  add_dropout_kernels(*backend);
-  add_global_average_pool_kernels(*backend);
-  add_pooling_kernels(*backend);
-  add_batch_norm_kernels(*backend);
-  add_batch_norm_backward_kernels(*backend);
-  add_loss_kernels(*backend);
+  add_own_kernels(*backend);
   add_convolution_kernels(*backend, *backend->device());
   add_linear_kernels(*backend, backend->device());
   return backend;

@@ -15,6 +15,8 @@ CudaDeviceInfo device_info(int device);
 /// With all kernels of runtime.
 std::unique_ptr<Backend> make_backend(const CudaOptions& options);
 
+std::unique_ptr<Backend> make_planning_backend(const GpuModel& model);
+
 /// The device that the backend computes on. Throws InvalidArgument for a backend that is not CUDA's.
 std::shared_ptr<CudaDevice> device_of(Backend& backend);
 

@@ -4,6 +4,7 @@
 
 #include "cuda/cuda_device.h"
 #include "minim/runtime/backend.h"
+#include "minim/runtime/gpu_model.h"
 
 namespace minim::cuda {
 
@@ -31,9 +32,15 @@ void add_batch_norm_kernels(Backend& backend);
 void add_batch_norm_backward_kernels(Backend& backend);
 /// Softmax cross-entropy forward and backward.
 void add_loss_kernels(Backend& backend);
+/// All of these.
+void add_own_kernels(Backend& backend);
 /// Convolution forward and both gradients, by cuDNN.
 void add_convolution_kernels(Backend& backend, const CudaDevice& device);
 /// Products with a weight matrix, forward and both gradients, by cuBLASLt.
 void add_linear_kernels(Backend& backend, std::shared_ptr<const CudaDevice> device);
+
+/// Kernels that cannot be prepared and only tell their workspace, on a device that need not be here.
+void add_convolution_workspaces(Backend& backend, const GpuModel& model);
+void add_linear_workspaces(Backend& backend);
 
 }  // namespace minim::cuda

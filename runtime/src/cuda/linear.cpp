@@ -61,6 +61,20 @@ void add(Backend& backend, const SharedLibrary& library) {
                            kSet);
 }
 
+/// Of a device that need not be here: cuBLASLt chooses for none that is not.
+template <class Args>
+void add_workspace(Backend& backend) {
+  const auto ask = [](const Args& args) -> WorkspaceSize {
+    if (problem_of(args).empty()) return 0;
+    std::int64_t size_bytes = cublaslt::kMostWorkspaceBytes;
+    if constexpr (requires { args.dbias; }) {
+      if (args.dbias.present()) size_bytes = std::max(size_bytes, sum_rows_workspace_bytes(args.dy));
+    }
+    return {size_bytes, /*known=*/false};
+  };
+  backend.add_kernel<Args>({.prepare = nullptr, .workspace_bytes = ask}, kSet);
+}
+
 }  // namespace
 
 void add_linear_kernels(Backend& backend, std::shared_ptr<const CudaDevice> device) {
@@ -68,6 +82,12 @@ void add_linear_kernels(Backend& backend, std::shared_ptr<const CudaDevice> devi
   add<LinearForward>(backend, library);
   add<LinearBackwardData>(backend, library);
   add<LinearBackwardWeights>(backend, library);
+}
+
+void add_linear_workspaces(Backend& backend) {
+  add_workspace<LinearForward>(backend);
+  add_workspace<LinearBackwardData>(backend);
+  add_workspace<LinearBackwardWeights>(backend);
 }
 
 }  // namespace minim::cuda

@@ -1,8 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -14,21 +12,6 @@
 /// the device take a driver: where there is none, the next proposal is taken.
 namespace minim::cuda::cudnn {
 namespace {
-
-/// What is planned for whom. Devices are described as cuDNN describes them, in devices/.
-struct Support {
-  std::string device;
-  bool bf16;
-};
-const Support kSupport[] = {
-    {"t4", false},      // sm_75
-    {"a100", true},     // sm_80
-    {"rtx3090", true},  // sm_86
-    {"l4", true},       // sm_89
-    {"h100", true},     // sm_90
-    {"b200", true},     // sm_100
-    {"rtx5090", true},  // sm_120
-};
 
 struct Network {
   std::string model;
@@ -43,13 +26,6 @@ const Network kNetworks[] = {
     {"resnet-50", {.height = 224, .width = 224, .channels = 3, .classes = 1000}},
 };
 constexpr std::int64_t kBatches[] = {1, 7, 64};
-
-constexpr std::int64_t kMostWorkspaceBytes = 256 << 20;
-
-DeviceProperties properties_of(const std::string& device) {
-  std::ifstream file(MINIM_DEVICES "/" + device + ".json");
-  return DeviceProperties::from_json(std::string(std::istreambuf_iterator<char>(file), {}));
-}
 
 /// The convolutions that a backend is asked about.
 class Convolutions {
@@ -88,15 +64,15 @@ std::vector<ConvolutionProblem> convolutions_of_the_zoo(Precision precision) {
   return convolutions.all();
 }
 
-class CudnnPlans : public testing::TestWithParam<Support> {};
+class CudnnPlans : public testing::TestWithParam<GpuModel> {};
 
 TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheZoo) {
-  const DeviceProperties device = properties_of(GetParam().device);
+  const DeviceProperties device = DeviceProperties::of_model(GetParam());
   for (const Precision precision : {Precision::fp32, Precision::mixed, Precision::bf16}) {
     const auto convolutions = convolutions_of_the_zoo(precision);
     ASSERT_GT(convolutions.size(), 100U);
     for (const ConvolutionProblem& problem : convolutions) {
-      if (problem.storage == DType::bf16 && !GetParam().bf16) {
+      if (problem.storage == DType::bf16 && !GetParam().has_bf16()) {
         EXPECT_THROW(plan_convolution(problem, device), DeviceError);
       } else {
         EXPECT_LE(plan_convolution(problem, device).workspace_bytes, kMostWorkspaceBytes);
@@ -105,9 +81,9 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheZoo) {
   }
 }
 
-std::string device_name(const testing::TestParamInfo<Support>& support) { return support.param.device; }
+std::string device_name(const testing::TestParamInfo<GpuModel>& device) { return std::string(device.param.name); }
 
-INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlans, testing::ValuesIn(kSupport), device_name);
+INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlans, testing::ValuesIn(gpu_models()), device_name);
 
 }  // namespace
 }  // namespace minim::cuda::cudnn

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "minim/runtime/backend.h"
+#include "minim/runtime/gpu_model.h"
 
 /// CUDA, whose libraries this library does not link: they come with a module that is loaded when it is needed, libminim_cuda.so
 /// beside the program or library that holds this code, or the file that the environment's MINIM_CUDA_MODULE names.
@@ -45,6 +46,13 @@ CudaDeviceInfo cuda_device_info(int device);
 
 /// The backend for one device. Throws DeviceError in one sentence where module, driver or device is missing.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
+
+/// Whether the driver's library is there. Without it cuDNN leaves out the engines that it compiles at run time.
+bool has_cuda_driver();
+
+/// A backend that tells which workspaces kernels want on a device that need not be here, for plans to be compiled for: it has no
+/// memory and prepares no kernels. Throws DeviceError in one sentence where there is no module.
+std::unique_ptr<Backend> make_cuda_planning_backend(const GpuModel& model);
 
 /// What `name` stands for in the module. Throws DeviceError in one sentence.
 void* cuda_module_symbol(const char* name);

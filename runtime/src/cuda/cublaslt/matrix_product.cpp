@@ -11,8 +11,6 @@
 namespace minim::cuda::cublaslt {
 namespace {
 
-/// Of an algorithm at most: what cuBLAS's authors recommend for the largest devices.
-constexpr std::int64_t kMostWorkspaceBytes = 32 << 20;
 /// What is known of the alignment of matrices before they have an address.
 constexpr std::uint32_t kAlignmentBytes = 16;
 

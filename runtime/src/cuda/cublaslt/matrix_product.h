@@ -34,6 +34,9 @@ class Library {
   mutable cublasLtHandle_t handle_ = nullptr;
 };
 
+/// Of an algorithm at most: what cuBLAS's authors recommend for the largest devices.
+inline constexpr std::int64_t kMostWorkspaceBytes = 32 << 20;
+
 /// Row-major matrices. `bias` may be absent.
 struct ProductOperands {
   ConstTensorView a, b, bias;

@@ -10,9 +10,6 @@ namespace {
 using Extents = std::array<std::int64_t, 4>;
 using Pair = std::array<std::int64_t, 2>;
 
-/// Of a plan at most.
-constexpr std::int64_t kMostWorkspaceBytes = 256 << 20;
-
 /// Engines for weight gradients that break the rules without a note that says so, as cuDNN 9.19 on sm_90 showed by sums that FP32
 /// holds exactly: one rounds in between in every type, the other adds parts of its sums in BF16.
 constexpr std::int64_t kRefusedWeightGradients[] = {17, 47};

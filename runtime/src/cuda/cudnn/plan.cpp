@@ -60,18 +60,6 @@ std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties
 
 }  // namespace
 
-DeviceProperties DeviceProperties::of_device(int index) {
-  Descriptor descriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-  descriptor.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, std::int32_t{index}).finalize();
-  return DeviceProperties(std::move(descriptor));
-}
-
-DeviceProperties DeviceProperties::from_json(std::string_view json) {
-  Descriptor descriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-  descriptor.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::span<const char>(json)).finalize();
-  return DeviceProperties(std::move(descriptor));
-}
-
 Plan make_plan(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules) {
   std::string refusal = "none is proposed that repeats its bits, sums in FP32 and fits its workspace";
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <span>
-#include <string_view>
 
 #include "cuda/cudnn/descriptor.h"
+#include "minim/runtime/gpu_model.h"
 
 namespace minim::cuda::cudnn {
 
@@ -12,8 +12,8 @@ class DeviceProperties {
  public:
   /// Of a device of this process.
   static DeviceProperties of_device(int index);
-  /// Of any device, as cuDNN writes them (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION). Takes no device and no driver.
-  static DeviceProperties from_json(std::string_view json);
+  /// Of a device that need not be here. Takes no driver.
+  static DeviceProperties of_model(const GpuModel& model);
 
   const Descriptor& descriptor() const { return descriptor_; }
 
