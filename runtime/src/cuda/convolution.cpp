@@ -98,7 +98,7 @@ WorkspaceSize planned_workspace(const Args& args, ConvolutionPlans& plans) {
     return workspace_bytes(args, plans);
   } catch (const DeviceError&) {
     if (has_cuda_driver()) throw;
-    return {cudnn::kMostWorkspaceBytes, /*known=*/false};
+    return {kMostCudaWorkspaceBytes, /*known=*/false};
   }
 }
 

@@ -1,15 +1,23 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "cuda/cudnn/convolution_plan.h"
 #include "minim/model/plan.h"
 #include "minim/model/zoo.h"
+#include "minim/runtime/cuda.h"
+
+namespace minim {
+
+void PrintTo(const GpuModel& model, std::ostream* out) { *out << model.name; }
+
+}  // namespace minim
 
 /// The convolutions of the zoo as cuDNN's own library plans them for devices that are not there. Engines that it compiles for
-/// the device take a driver: where there is none, the next proposal is taken.
+/// the device take a driver: where there is none, it does not propose them.
 namespace minim::cuda::cudnn {
 namespace {
 
@@ -72,13 +80,22 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheZoo) {
     const auto convolutions = convolutions_of_the_zoo(precision);
     ASSERT_GT(convolutions.size(), 100U);
     for (const ConvolutionProblem& problem : convolutions) {
-      if (problem.storage == DType::bf16 && !GetParam().has_bf16()) {
+      if (problem.storage != DType::bf16 || GetParam().has_bf16()) {
+        EXPECT_LE(plan_convolution(problem, device).workspace_bytes, kMostCudaWorkspaceBytes);
+      } else if (!has_cuda_driver()) {  // with one there is an engine for some
         EXPECT_THROW(plan_convolution(problem, device), DeviceError);
-      } else {
-        EXPECT_LE(plan_convolution(problem, device).workspace_bytes, kMostWorkspaceBytes);
       }
     }
   }
+}
+
+TEST(CudnnEngines, ThatAreCompiledAtRunTimeAreThereWithADriver) {
+  constexpr std::int64_t kCompiled = 19;  // cuDNN 9.19's number of one
+  const auto device = DeviceProperties::of_model(*find_gpu_model("a100"));
+  const auto convolutions = convolutions_of_the_zoo(Precision::mixed);
+  const bool chosen = std::ranges::any_of(
+      convolutions, [&](const ConvolutionProblem& problem) { return plan_convolution(problem, device).engine == kCompiled; });
+  EXPECT_EQ(chosen, has_cuda_driver());
 }
 
 std::string device_name(const testing::TestParamInfo<GpuModel>& device) { return std::string(device.param.name); }

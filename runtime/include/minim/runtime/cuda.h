@@ -47,6 +47,9 @@ CudaDeviceInfo cuda_device_info(int device);
 /// The backend for one device. Throws DeviceError in one sentence where module, driver or device is missing.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
 
+/// Scratch that a kernel of the backend gets at most.
+inline constexpr std::int64_t kMostCudaWorkspaceBytes = 256 << 20;
+
 /// Whether the driver's library is there. Without it cuDNN leaves out the engines that it compiles at run time.
 bool has_cuda_driver();
 

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "minim/runtime/cuda.h"
+
 namespace minim::cuda::cudnn {
 namespace {
 
@@ -125,7 +127,7 @@ Plan plan_convolution(const ConvolutionProblem& problem, const DeviceProperties&
   try {
     Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const Descriptor>(operations(problem))).finalize();
-    PlanRules rules{.tensor_cores = problem.storage != DType::fp32, .most_workspace_bytes = kMostWorkspaceBytes};
+    PlanRules rules{.tensor_cores = problem.storage != DType::fp32, .most_workspace_bytes = kMostCudaWorkspaceBytes};
     if (problem.pass == ConvolutionPass::backward_weights) rules.refused_engines = kRefusedWeightGradients;
     return make_plan(graph, device, rules);
   } catch (const DeviceError& error) {

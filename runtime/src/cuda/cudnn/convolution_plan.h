@@ -8,9 +8,6 @@ namespace minim::cuda::cudnn {
 /// The tensors of a convolution in its plan, whatever the pass: `w` and `bias` may be gradients.
 enum ConvolutionTensor : std::int64_t { kX = 1, kW, kY, kBias };
 
-/// Of a plan at most.
-inline constexpr std::int64_t kMostWorkspaceBytes = 256 << 20;
-
 /// A convolution of tensors stored [N, H, W, C] and of the problem's type, computed in FP32. Forward adds the bias; a weight
 /// gradient with `accumulate` adds to what is there, which most of cuDNN's engines do after they have rounded the sum: none has
 /// an FP32 gradient of narrower operands. The problem is not empty. Throws DeviceError when cuDNN has no plan for it.
