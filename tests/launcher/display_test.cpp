@@ -63,6 +63,10 @@ TEST(Text, FormatsBytesDurationsAndMagnitudes) {
   EXPECT_EQ(format_magnitude(4.09e9), "4.09 G");
   EXPECT_EQ(format_magnitude(12340), "12.3 k");
   EXPECT_EQ(format_magnitude(950), "950");
+  EXPECT_EQ(format_seconds(1.234), "1.23 s");
+  EXPECT_EQ(format_seconds(0.0123), "12.3 ms");
+  EXPECT_EQ(format_seconds(4.56e-6), "4.56 us");
+  EXPECT_EQ(format_seconds(123e-6), "123 us");
 }
 
 TEST(TextTable, AlignsColumns) {

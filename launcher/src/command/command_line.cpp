@@ -10,6 +10,7 @@
 #include "command/text.h"
 #include "command/toml.h"
 #include "minim/runtime/error.h"
+#include "minim/runtime/gpu_model.h"
 
 namespace minim::command {
 namespace {
@@ -62,10 +63,23 @@ void add_option(CLI::App& app, const OptionInfo& info, T& value) {
     option->capture_default_str();
 }
 
-void add_run_options(CLI::App& app, RunConfig& config, const std::set<std::string>& left_out_groups) {
-  visit_options(config, [&](const OptionInfo& info, auto& value) {
-    if (!left_out_groups.contains(info.group)) add_option(app, info, value);
-  });
+void add_run_options(CLI::App& app, RunConfig& config) {
+  visit_options(config, [&](const OptionInfo& info, auto& value) { add_option(app, info, value); });
+}
+
+std::string network_help() {
+  std::vector<std::string> usual;
+  for (const GpuModel& model : gpu_models()) usual.push_back(fmt::format("{} {:.0f}", model.name, model.network_gbit));
+  return fmt::format("Gbit/s of the network link that each GPU named by --device has [default: {}]", fmt::join(usual, ", "));
+}
+
+/// --device of `minim plan`.
+OptionInfo with_gpu_models(OptionInfo info) {
+  info.help =
+      "Where to compute, or a GPU that need not be here: memory on it, bounds on the times of a step, and how much of the "
+      "communication hides under them";
+  for (const GpuModel& model : gpu_models()) info.choices.emplace_back(model.name);
+  return info;
 }
 
 struct Parser {
@@ -99,7 +113,7 @@ struct Parser {
   }
   void add_train() {
     train->footer(kExitCodes);
-    add_run_options(*train, request.config, {});
+    add_run_options(*train, request.config);
     train->add_flag("--resume", request.resume, "Continue the run in --output from its newest sound checkpoint")
         ->group(groups::kOutput);
     add_config(*train);
@@ -117,7 +131,12 @@ struct Parser {
         ->check(CLI::Range(1, 1 << 20))
         ->type_name("INTEGER");
     plan->add_flag("--operations", request.operations, "List every kernel with its cost and the set it comes from");
-    add_run_options(*plan, request.config, {groups::kOutput, groups::kHidden});
+    plan->add_option("--network", request.network_gbit, network_help())->check(CLI::PositiveNumber)->type_name("NUMBER");
+    visit_options(request.config, [&](OptionInfo info, auto& value) {
+      if (info.group == std::string_view(groups::kOutput) || info.group == std::string_view(groups::kHidden)) return;
+      if (info.name == std::string_view("device")) info = with_gpu_models(info);
+      add_option(*plan, info, value);
+    });
     add_config(*plan);
   }
   void add_files() {
@@ -176,7 +195,7 @@ RunConfig apply_entry(const RunConfig& base, const TomlEntry& entry, const std::
   const std::string where = fmt::format("{}:{}", file.string(), entry.line);
   RunConfig result = base;
   CLI::App app;
-  add_run_options(app, result, {});
+  add_run_options(app, result);
   CLI::Option* option = app.get_option_no_throw("--" + entry.key);
   if (option == nullptr || entry.key == "help") throw DataError(fmt::format("{}: unknown option \"{}\"", where, entry.key));
   try {

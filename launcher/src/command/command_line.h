@@ -23,6 +23,7 @@ struct Request {
   std::string dtype = "fp16";          ///< export
   int ranks = 1;                       ///< plan
   bool operations = false;             ///< plan
+  double network_gbit = 0;             ///< plan; 0: what is usual with the device
   std::vector<std::string> arguments;  ///< of the command, for applying them to another configuration
 };
 

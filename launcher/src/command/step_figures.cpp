@@ -1,6 +1,5 @@
 #include "command/step_figures.h"
 
-#include "command/experiment.h"
 #include "minim/comm/buckets.h"
 #include "minim/launcher/trainer.h"
 #include "minim/model/data/loader.h"
@@ -23,9 +22,9 @@ std::int64_t add_up(const StepFigures& figures) {
 
 }  // namespace
 
-StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, Backend& backend, std::int64_t total_steps) {
+StepFigures figures_of(const RunConfig& config, const Network& network, const ImageTask& task, int ranks, Backend& backend,
+                       std::int64_t total_steps) {
   const Precision precision = parse_precision(config.precision);
-  const Network network(config, task);
   const double nominal_weight = static_cast<double>(config.batch * config.accumulate);
   const auto plan =
       Plan::compile(network.training, backend, {.precision = precision, .batch = config.batch, .nominal_weight = nominal_weight});

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "command/experiment.h"
 #include "command/run_config.h"
 #include "minim/model/plan.h"
 #include "minim/optimizer/sharded_optimizer.h"
@@ -18,6 +19,10 @@ struct StepFigures {
   std::int64_t state_bytes = 0;    ///< of operations
   std::int64_t staging_bytes = 0;  ///< batches that are read ahead, and small values on their way
   std::int64_t total_bytes = 0;
+
+  /// What lies on the device where that has memory of its own.
+  std::int64_t device_bytes() const { return total_bytes - staging_bytes - optimizer.staging_bytes; }
+
   double flops = 0;  ///< of all micro-batches
   std::int64_t gradient_message_bytes = 0, weight_message_bytes = 0;
   std::int64_t parameters = 0;
@@ -25,7 +30,8 @@ struct StepFigures {
 };
 
 /// Figures of a resolved configuration, computed without allocating tensors, for ranks with such a backend each in a run of
-/// `total_steps`.
-StepFigures figures_of(const RunConfig& config, const ImageTask& task, int ranks, Backend& backend, std::int64_t total_steps);
+/// `total_steps`. The costs refer to parameters of the network.
+StepFigures figures_of(const RunConfig& config, const Network& network, const ImageTask& task, int ranks, Backend& backend,
+                       std::int64_t total_steps);
 
 }  // namespace minim::command

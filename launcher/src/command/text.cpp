@@ -42,6 +42,14 @@ std::string format_magnitude(double value) {
   return fmt::format("{:.{}f}{}", value, decimals, kPrefixes[prefix]);
 }
 
+std::string format_seconds(double seconds) {
+  if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
+  const bool in_milliseconds = seconds >= 1e-3;
+  const double value = seconds * (in_milliseconds ? 1e3 : 1e6);
+  const int decimals = value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  return fmt::format("{:.{}f} {}", value, decimals, in_milliseconds ? "ms" : "us");
+}
+
 bool is_utf_8(std::string_view text) {
   try {
     (void)nlohmann::json(std::string(text)).dump();

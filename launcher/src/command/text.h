@@ -11,6 +11,8 @@ namespace minim::command {
 std::string format_bytes(std::int64_t size_bytes);
 /// "0:07", "12:34", "1:02:03"
 std::string format_duration(double seconds);
+/// "1.20 s", "12.3 ms", "456 us"
+std::string format_seconds(double seconds);
 /// "950", "12.3 k", "4.09 G": three digits and a decimal prefix.
 std::string format_magnitude(double value);
 

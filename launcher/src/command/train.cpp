@@ -32,8 +32,8 @@ std::string describe(const MemoryShare& share, const DeviceSurvey& devices) {
 
 /// Throws InvalidArgument where a rank needs more memory than the node or device that has the least to offer. `held_bytes`: what
 /// the optimizer alone needs. Where that is too much already nothing is compiled: kernels are not made for such sizes.
-void check_memory(const RunSettings& settings, const ImageTask& task, std::int64_t held_bytes, const MemoryShare& share,
-                  Communicator& communicator, const MpiSession& mpi, std::int64_t total_steps) {
+void check_memory(const RunSettings& settings, const Network& network, const ImageTask& task, std::int64_t held_bytes,
+                  const MemoryShare& share, Communicator& communicator, const MpiSession& mpi, std::int64_t total_steps) {
   const RunConfig& config = settings.config;
   const auto refuse = [&](std::int64_t wanted_bytes, const std::string& remedy) {
     throw InvalidArgument(
@@ -46,7 +46,7 @@ void check_memory(const RunSettings& settings, const ImageTask& task, std::int64
     communicator.keep_alive();
     RunConfig with = config;
     with.batch = batch;
-    return figures_of(with, task, mpi.size(), *backend, total_steps).total_bytes;
+    return figures_of(with, network, task, mpi.size(), *backend, total_steps).total_bytes;
   };
   const std::int64_t wanted = needed(config.batch);
   if (wanted <= share.size_bytes) return;
@@ -75,7 +75,7 @@ void check_set_up(RunSettings& settings, Communicator& communicator, const MpiSe
                            .start_position = settings.start.position};
     const OptimizerMemory held =
         optimizer_memory(network.parameters(), mpi.size(), optimizer_config(config, length.total_steps()));
-    check_memory(settings, data->task(), held.total_bytes(), share, communicator, mpi, length.total_steps());
+    check_memory(settings, network, data->task(), held.total_bytes(), share, communicator, mpi, length.total_steps());
   });
 }
 
