@@ -5,7 +5,9 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "kernel_sets.h"
 #include "minim/runtime/cuda.h"
+#include "planning_backend.h"
 
 namespace minim {
 namespace {
@@ -88,6 +90,12 @@ bool has_cuda_driver() { return dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) !
 std::unique_ptr<Backend> make_cuda_planning_backend(const GpuModel& model) {
   using Make = Backend* (*)(const GpuModel&);
   return std::unique_ptr<Backend>(reinterpret_cast<Make>(cuda_module_symbol("minim_make_cuda_planning_backend"))(model));
+}
+
+std::unique_ptr<Backend> make_planning_backend_without_cuda() {
+  auto backend = std::make_unique<PlanningBackend>();
+  add_reference_kernels(*backend);
+  return backend;
 }
 
 void* cuda_module_symbol(const char* name) {

@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "minim/runtime/cuda.h"
+
 namespace minim::command {
 namespace {
 
@@ -23,7 +25,7 @@ struct Planned {
   Planned(const RunConfig& config_, const char* gpu)
       : config(config_),
         network(config, image_task(config)),
-        backend(make_reference_backend()),
+        backend(make_planning_backend_without_cuda()),
         figures(figures_of(config, network, image_task(config), 1, *backend, 100)),
         plan{.gpu = *find_gpu_model(gpu),
              .network = network,

@@ -114,7 +114,7 @@ Planner planner_for(const GpuModel* gpu, const RunConfig& config, int ranks) {
   try {
     return {.backend = make_cuda_planning_backend(*gpu), .lacking = {}};
   } catch (const DeviceError& error) {
-    return {.backend = make_reference_backend(), .lacking = error.what()};
+    return {.backend = make_planning_backend_without_cuda(), .lacking = error.what()};
   }
 }
 
@@ -181,11 +181,11 @@ ExitCode plan(const Request& request) {
   const StepFigures& figures = *std::ranges::find(columns, config.precision, &StepFigures::precision);
   if (gpu != nullptr) {
     // Sizes of other batches are those with the largest workspaces, which take no time to ask for.
-    const auto reference = make_reference_backend();
+    const auto backend = make_planning_backend_without_cuda();
     const auto needed_bytes = [&](std::int64_t batch) {
       RunConfig with = config;
       with.batch = batch;
-      StepFigures sizes = figures_of(with, network, task, request.ranks, *reference, total_steps);
+      StepFigures sizes = figures_of(with, network, task, request.ranks, *backend, total_steps);
       forget_workspaces(sizes);
       return sizes.device_bytes();
     };

@@ -57,6 +57,9 @@ bool has_cuda_driver();
 /// memory and prepares no kernels. Throws DeviceError in one sentence where there is no module.
 std::unique_ptr<Backend> make_cuda_planning_backend(const GpuModel& model);
 
+/// The same without the module: the workspaces that it tells are those of other kernels.
+std::unique_ptr<Backend> make_planning_backend_without_cuda();
+
 /// What `name` stands for in the module. Throws DeviceError in one sentence.
 void* cuda_module_symbol(const char* name);
 
