@@ -84,6 +84,15 @@ same_run all-reduce reduce-scatter
 expect 0 mpi.log ranks 2 train --device cuda "${common[@]}" --batch 8 --steps 6 --output mpi
 contains mpi.log "2 ranks are connected by NCCL"
 same_run all-reduce mpi
+
+# What `minim plan` says without a device is what the device has had to give. cuBLASLt's workspaces are unknown to it.
+expect 0 plan.log env -u LD_LIBRARY_PATH "$minim" plan --device h100 --ranks 2 --dataset synthetic --samples 64 --batch 8 --steps 6
+for kind in "weights" "master weights" "moments" "gradients" "activations" "state" "input"; do
+  planned=$(sed -nE "s/^$kind  +[0-9.]+ [KMGi]*B  +(.*)/\1/p" plan.log)
+  allocated=$(sed -nE "s/^$kind  +([0-9].*)/\1/p" mpi.log)
+  [ -n "$planned" ] && [ "$planned" = "$allocated" ] || fail "$kind: planned '$planned', allocated '$allocated'"
+done
+
 follows_cpu 2 "${lenet[@]}"
 follows_cpu 2 "${resnet[@]}"
 same_under_all "" 2 "${common[@]}" --batch 4 --steps 5 "${resnet[@]}"
