@@ -78,7 +78,7 @@ void print_roofline(const DevicePlan& plan, int ranks) {
   fmt::print(
       "\nLeast time of a step in {}: a lower bound, not a prediction. Each kernel takes as long as its FLOPs at {}FLOP/s\n"
       "({}FLOP/s for convolutions and products) or its tensors, each moved once through memory, at {}B/s.\n"
-      "Launches, waits, and what kernels fall short of these peaks come on top.\n",
+      "Launches, waits, and what kernels fall short of these peaks come on top; only what stays in caches takes less.\n",
       plan.figures.precision, format_magnitude(gpu.fp32_flops), format_magnitude(products),
       format_magnitude(gpu.memory_bandwidth));
   TextTable table({"operations", "kernels", "compute-bound", "FLOPs", "bytes", "time"});

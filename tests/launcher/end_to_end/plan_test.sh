@@ -18,6 +18,15 @@ contains sync.log "400 Gbit/s"
 expect 0 network.log "$minim" plan "${small[@]}" --device h100 --network 100
 contains network.log "100 Gbit/s"
 
+# The largest batch is exactly that where workspaces are taken for the same.
+expect 0 large.log "$minim" plan "${small[@]}" --device t4 --batch 1000000
+contains large.log "it does not fit"
+batch=$(sed -nE 's/^it does not fit; the largest batch that does is ([0-9]+)\.$/\1/p' large.log)
+expect 0 fits.log "$minim" plan "${small[@]}" --device t4 --batch "$batch"
+contains fits.log "it fits; the largest batch that does is $batch."
+expect 0 beyond.log "$minim" plan "${small[@]}" --device t4 --batch $((batch + 1))
+contains beyond.log "it does not fit; the largest batch that does is $batch."
+
 expect 2 refused.log "$minim" plan "${small[@]}" --device t4 --precision bf16
 contains refused.log "--device t4 computes nothing in bf16"
 expect 2 unknown.log "$minim" plan "${small[@]}" --device h101
