@@ -143,9 +143,12 @@ std::int64_t largest_batch(const std::function<std::int64_t(std::int64_t batch)>
   return std::min(fits, kLargest);
 }
 
-const GpuModel* gpu_of(const RunConfig& config) {
+/// That --device names; null where it says where to compute.
+const GpuModel* gpu_of(const Request& request) {
+  const RunConfig& config = request.config;
   const GpuModel* gpu = find_gpu_model(config.device);
   if (gpu == nullptr) check_device(config.device);
+  if (gpu == nullptr && request.network_gbit > 0) throw InvalidArgument("--network wants a --device that names a GPU");
   if (gpu != nullptr && config.precision == "bf16" && !gpu->has_bf16()) {
     throw InvalidArgument(fmt::format("--device {} computes nothing in bf16: choose another --precision", config.device));
   }
@@ -156,7 +159,7 @@ const GpuModel* gpu_of(const RunConfig& config) {
 
 ExitCode plan(const Request& request) {
   const RunConfig config = resolve(request.config);
-  const GpuModel* const gpu = gpu_of(config);
+  const GpuModel* const gpu = gpu_of(request);
   const Planner planner = planner_for(gpu, config, request.ranks);
   const std::int64_t total_steps = length_of(config, request.ranks).total_steps();
   const ImageTask task = image_task(config);

@@ -29,6 +29,8 @@ contains beyond.log "it does not fit; the largest batch that does is $batch."
 
 expect 2 refused.log "$minim" plan "${small[@]}" --device t4 --precision bf16
 contains refused.log "--device t4 computes nothing in bf16"
+expect 2 nowhere.log "$minim" plan "${small[@]}" --network 100
+contains nowhere.log "--network wants a --device"
 expect 2 unknown.log "$minim" plan "${small[@]}" --device h101
 contains unknown.log "h100"
 expect 2 train.log "$minim" train "${small[@]}" --device h100
