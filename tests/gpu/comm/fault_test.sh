@@ -55,16 +55,14 @@ says killed.log '^minim: rank 0: rank 1 is gone in all-reduce of "'
 [ -e killed/checkpoints/step-00000006/manifest.json ] || fail "step 6 was not saved"
 continues killed
 
-# A rank sleeps.
+# The host of a rank sleeps, its device does not.
 again asleep
-start asleep.log 2 train --output asleep --resume --steps 1000000 --progress none --deadline 3
-wait_for "its first new record" grep -q '"step":5' asleep/metrics.jsonl
-sleeper=$(rank_process 1)
-kill -STOP "$sleeper"
-finish 4
+resume=(train --output "$scratch/asleep" --resume --steps 8 --progress none --deadline 3)
+expect 4 asleep.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" "${resume[@]}" : \
+  -np 1 env "MINIM_DOUBLE_FAIL=cudaEventRecord:$(($(calls 1 cudaEventRecord) * 3 / 4)):0" "$minim" "${resume[@]}"
 says asleep.log '^minim: rank 0: .* of .*rank 1 missing after 3'
-while grep -qs '^State:[[:space:]]*[^Z]' "/proc/$sleeper/status"; do sleep 0.01; done
-expect 0 asleep-eval.log "$minim" eval asleep
+while pgrep -f -- "--output $scratch/asleep" >/dev/null; do sleep 0.01; done
+continues asleep
 
 # A rank has another batch.
 expect 2 batch.log "$mpiexec" --oversubscribe --bind-to none -np 1 "$minim" "${run[@]}" --output batch : \

@@ -58,6 +58,7 @@ cudaError_t begin(const char* function, std::optional<cudaError_t>& failure) {
   if (!settings().calls_file.empty()) list(function);
   if (t_in_host_function) return cudaErrorNotPermitted;
   failure = injected(function);
+  while (failure == cudaSuccess) pause();
   if (failure && !loses_device(*failure)) return *failure;
   if (device_count() == 0) return cudaErrorNoDevice;
   return current_device().lost();

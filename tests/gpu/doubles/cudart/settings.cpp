@@ -68,7 +68,7 @@ std::vector<Failure> read_failures() {
     const std::vector<std::string> parts = split(entry, ':');
     Failure failure;
     int code = 0;
-    if (parts.size() != 3 || !parse(parts[1], failure.call) || !parse(parts[2], code) || failure.call < 1 || code == 0) {
+    if (parts.size() != 3 || !parse(parts[1], failure.call) || !parse(parts[2], code) || failure.call < 1) {
       refuse_setting(kName, value, "FUNCTION:CALL:CODE[,...]");
     }
     failure.function = parts[0];

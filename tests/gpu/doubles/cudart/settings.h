@@ -29,8 +29,8 @@ struct Schedule {
 /// The `call`-th call of `function` fails.
 struct Failure {
   std::string function;
-  int call;  ///< from 1
-  cudaError_t code;
+  int call;          ///< from 1
+  cudaError_t code;  ///< cudaSuccess: it does not return
 };
 
 /// What the environment asks for:

@@ -166,6 +166,7 @@ void compare_host_calls(SharedGroup& group) {
 }
 
 void run(SharedGroup& group, const Collective& collective) {
+  if (group.aborted() || group.lost_peer()) return;  // others may still be comparing the call before
   group.own().call = collective.call;
   group.own().scale = collective.scale;
   if (!group.meet()) return;
