@@ -65,11 +65,8 @@ TEST(Traffic, WeightsAreGatheredAfterASkippedStepToo) {
     spoil_slices_of_others(job, communicator.rank(), kRanks);
     EXPECT_NE(job.stored(&Parameter::weight), weights);
 
-    job.optimizer->begin_step(*job.stream);
-    for (const Parameter& parameter : job.parameters) job.optimizer->before_use(parameter, *job.stream);
-    job.optimizer->drain();
-    EXPECT_EQ(job.stored(&Parameter::weight), weights);
     EXPECT_EQ(job.step(ones).outcome, static_cast<int>(Outcome::applied));
+    EXPECT_EQ(job.seen, weights);
   });
 }
 

@@ -81,8 +81,10 @@ for sync in $syncs; do
   contains tcp.log "2 ranks are connected by NCCL"
 done
 same_run all-reduce reduce-scatter
-expect 0 mpi.log ranks 2 train --device cuda "${common[@]}" --batch 8 --steps 6 --output mpi
+NVTX_INJECTION64_PATH=$(dirname "${3%%:*}")/libdouble_nvtx.so \
+  expect 0 mpi.log ranks 2 train --device cuda "${common[@]}" --batch 8 --steps 6 --output mpi
 contains mpi.log "2 ranks are connected by NCCL"
+for range in forward backward update; do contains mpi.log "range $range"; done
 same_run all-reduce mpi
 
 # What `minim plan` says without a device is what the device has had to give. cuBLASLt's workspaces are unknown to it.
