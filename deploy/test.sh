@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and runs the tests.
-# usage: deploy/test.sh [--preset release|debug|cuda|asan|tsan] [--slow] [ctest options]
+# usage: deploy/test.sh [--preset release|debug|cuda|asan|tsan|cuda-tsan] [--slow] [ctest options]
 # --slow: also what takes many minutes, the tests with the label "slow".
 set -euo pipefail
 cd "$(dirname "$0")/.."
