@@ -76,14 +76,12 @@ __global__ void __launch_bounds__(kThreads) apply_update(Plan plan, Arrays<G, W>
   const Arithmetic arithmetic(constants[0]);
   const bool packed = plan.packed && block.begin % kCount == 0;
   const std::int64_t singles = packed ? block.end - (block.end - block.begin) % kCount : block.begin;
-  bool finite = true;
   for (std::int64_t i = block.begin + threadIdx.x * kCount; i < singles; i += kThreads * kCount) {
-    finite = update_elements<kCount>(arithmetic, arrays, i) && finite;
+    if (!update_elements<kCount>(arithmetic, arrays, i)) atomicMin(plan.overflow, segment.parameter);
   }
   for (std::int64_t i = singles + threadIdx.x; i < block.end; i += kThreads) {
-    finite = update_elements<1>(arithmetic, arrays, i) && finite;
+    if (!update_elements<1>(arithmetic, arrays, i)) atomicMin(plan.overflow, segment.parameter);
   }
-  if (!finite) atomicMin(plan.overflow, segment.parameter);
 }
 
 template <class Arithmetic, class G, class W>
