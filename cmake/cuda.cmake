@@ -50,8 +50,9 @@ endif()
 
 # All that a release supports; the last is also compiled to PTX, for devices to come. A developer sets the one that is at hand, here or
 # in the environment's CUDAARCHS, and builds in a fraction of the time.
+set(MINIM_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120)
 if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
-  set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120
+  set(CMAKE_CUDA_ARCHITECTURES ${MINIM_CUDA_ARCHITECTURES}
       CACHE STRING "Architectures that the CUDA module is compiled for" FORCE)
 endif()
 if(NOT CMAKE_CUDA_COMPILER)
