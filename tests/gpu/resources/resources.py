@@ -56,8 +56,7 @@ def uses_of(entry, architectures):
 def short_names(mangled):
     """Without namespaces and parameters."""
     run = subprocess.run(["c++filt", "-p", *mangled], capture_output=True, text=True, check=True)
-    names = [re.sub(r"^void |\(anonymous namespace\)::|minim::cuda::|minim::nccl::|minim::", "", name) for name in run.stdout.splitlines()]
-    return [re.sub(r"\([a-z ]+\)(?=\d)", "", name) for name in names]  # (int)4
+    return [re.sub(r"^void |\w+::|\(int\)", "", name) for name in run.stdout.splitlines()]
 
 
 def table_of(uses, version, architectures):
