@@ -10,10 +10,41 @@ constexpr double kGiga = 1e9;
 
 constexpr std::int64_t mib(std::int64_t count) { return count << 20; }
 
-}  // namespace
-
 // Limits of kernels: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability". Peaks are those without
 // sparsity at boost clock, links are of one direction.
+
+// NVIDIA H100 Tensor Core GPU datasheet, SXM5: 1979 TFLOPS FP16 and BF16 with sparsity, 67 TFLOPS FP32, 3.35 TB/s, NVLink
+// 900 GB/s.
+GpuModel h100() {
+  return {.name = "h100",
+          .full_name = "NVIDIA H100 80GB HBM3",
+          .capability = 90,
+          .memory_bytes = mib(81559),
+          .l2_cache_bytes = mib(50),
+          .multiprocessors = 132,
+          .threads_per_multiprocessor = 2048,
+          .blocks_per_multiprocessor = 32,
+          .shared_memory_per_block_bytes = 227 << 10,
+          .tensor_flops = 989.5 * kTera,
+          .fp32_flops = 67 * kTera,
+          .memory_bandwidth = 3350 * kGiga,
+          .has_nvlink = true,
+          .link_bandwidth = 450 * kGiga,
+          .network_gbit = 400};
+}
+
+// NVIDIA H200 Tensor Core GPU datasheet, SXM: an H100 with 141 GB at 4.8 TB/s.
+GpuModel h200() {
+  GpuModel model = h100();
+  model.name = "h200";
+  model.full_name = "NVIDIA H200";
+  model.memory_bytes = mib(143156);
+  model.memory_bandwidth = 4800 * kGiga;
+  return model;
+}
+
+}  // namespace
+
 const std::vector<GpuModel>& gpu_models() {
   static const std::vector<GpuModel> models = {
       // NVIDIA T4 Tensor Core GPU datasheet: 65 TFLOPS mixed precision, 8.1 TFLOPS FP32, 320 GB/s, PCIe 3.0 x16.
@@ -79,39 +110,8 @@ const std::vector<GpuModel>& gpu_models() {
        .memory_bandwidth = 300 * kGiga,
        .link_bandwidth = 32 * kGiga,
        .network_gbit = 100},
-      // NVIDIA H100 Tensor Core GPU datasheet, SXM5: 1979 TFLOPS FP16 and BF16 with sparsity, 67 TFLOPS FP32, 3.35 TB/s, NVLink
-      // 900 GB/s.
-      {.name = "h100",
-       .full_name = "NVIDIA H100 80GB HBM3",
-       .capability = 90,
-       .memory_bytes = mib(81559),
-       .l2_cache_bytes = mib(50),
-       .multiprocessors = 132,
-       .threads_per_multiprocessor = 2048,
-       .blocks_per_multiprocessor = 32,
-       .shared_memory_per_block_bytes = 227 << 10,
-       .tensor_flops = 989.5 * kTera,
-       .fp32_flops = 67 * kTera,
-       .memory_bandwidth = 3350 * kGiga,
-       .has_nvlink = true,
-       .link_bandwidth = 450 * kGiga,
-       .network_gbit = 400},
-      // NVIDIA H200 Tensor Core GPU datasheet, SXM: an H100 with 141 GB at 4.8 TB/s.
-      {.name = "h200",
-       .full_name = "NVIDIA H200",
-       .capability = 90,
-       .memory_bytes = mib(143156),
-       .l2_cache_bytes = mib(50),
-       .multiprocessors = 132,
-       .threads_per_multiprocessor = 2048,
-       .blocks_per_multiprocessor = 32,
-       .shared_memory_per_block_bytes = 227 << 10,
-       .tensor_flops = 989.5 * kTera,
-       .fp32_flops = 67 * kTera,
-       .memory_bandwidth = 4800 * kGiga,
-       .has_nvlink = true,
-       .link_bandwidth = 450 * kGiga,
-       .network_gbit = 400},
+      h100(),
+      h200(),
       // NVIDIA Blackwell Architecture technical brief, HGX B200 per GPU: 4.5 PFLOPS FP16 and BF16 with sparsity, 80 TFLOPS FP32,
       // 8 TB/s, NVLink 1.8 TB/s.
       {.name = "b200",
@@ -130,8 +130,7 @@ const std::vector<GpuModel>& gpu_models() {
        .link_bandwidth = 900 * kGiga,
        .network_gbit = 400},
       // NVIDIA RTX Blackwell GPU Architecture whitepaper, GeForce RTX 5090: 209.5 TFLOPS FP16 with FP32 accumulate, 104.8 TFLOPS
-      // FP32,
-      // 1792 GB/s, PCIe 5.0 x16.
+      // FP32, 1792 GB/s, PCIe 5.0 x16.
       {.name = "rtx5090",
        .full_name = "NVIDIA GeForce RTX 5090",
        .capability = 120,

@@ -84,11 +84,7 @@ Enqueue make(const Conv2dBackwardWeights& args, ConvolutionPlans& plans) {
 template <class Args>
 std::int64_t workspace_bytes(const Args& args, ConvolutionPlans& plans) {
   const auto problem = problem_of(args);
-  std::int64_t size_bytes = problem.empty() ? 0 : plans.find(problem)->workspace_bytes;
-  if constexpr (requires { args.dbias; }) {  // one after the other in the same workspace
-    if (args.dbias.present()) size_bytes = std::max(size_bytes, sum_rows_workspace_bytes(args.dy));
-  }
-  return size_bytes;
+  return with_bias_gradient(args, problem.empty() ? 0 : plans.find(problem)->workspace_bytes);
 }
 
 /// Of a device that need not be here. Without a driver cuDNN may have no plan where the device has one.

@@ -1,6 +1,7 @@
 #include "minim/runtime/kernels/linear.h"
 
-#include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "cuda/cublaslt/matrix_product.h"
 #include "cuda/cuda_kernel.h"
@@ -47,11 +48,7 @@ Enqueue make(const LinearBackwardWeights& args, const SharedLibrary& library) {
 template <class Args>
 std::int64_t workspace_bytes(const Args& args, const SharedLibrary& library) {
   const auto problem = problem_of(args);
-  std::int64_t size_bytes = problem.empty() ? 0 : cublaslt::workspace_bytes(library, problem);
-  if constexpr (requires { args.dbias; }) {  // one after the other in the same workspace
-    if (args.dbias.present()) size_bytes = std::max(size_bytes, sum_rows_workspace_bytes(args.dy));
-  }
-  return size_bytes;
+  return with_bias_gradient(args, problem.empty() ? 0 : cublaslt::workspace_bytes(library, problem));
 }
 
 template <class Args>
@@ -66,11 +63,7 @@ template <class Args>
 void add_workspace(Backend& backend) {
   const auto ask = [](const Args& args) -> WorkspaceSize {
     if (problem_of(args).empty()) return 0;
-    std::int64_t size_bytes = cublaslt::kMostWorkspaceBytes;
-    if constexpr (requires { args.dbias; }) {
-      if (args.dbias.present()) size_bytes = std::max(size_bytes, sum_rows_workspace_bytes(args.dy));
-    }
-    return {size_bytes, /*known=*/false};
+    return {with_bias_gradient(args, cublaslt::kMostWorkspaceBytes), /*known=*/false};
   };
   backend.add_kernel<Args>({.prepare = nullptr, .workspace_bytes = ask}, kSet);
 }
