@@ -57,7 +57,8 @@ bool GroupCommunicator::is_on_device(const Request& request) const {
 
 bool GroupCommunicator::begins_early(const Collective& collective) {
   const Request& request = collective.request();
-  return is_on_device(request) && device_->can_wait_for(request.options.after);
+  // The last is asked of the driver, at every look at a collective that waits.
+  return device_ && device_->can_wait_for(request.options.after) && is_on_device(request);
 }
 
 /// Where there is a device no stream is made to wait for the host: that holds up what needs the device to come to rest, such as

@@ -66,6 +66,11 @@ Work reduce(Rank& rank, Event after = {}) {
   return rank->all_reduce({data, DType::fp32, Shape{64}}, {}, {.label = "bucket 3", .after = std::move(after)});
 }
 
+/// Long enough for what is to happen without anybody's doing.
+void poll(Rank& rank) {
+  for (int polls = 0; polls < 1000; ++polls) rank->progress();
+}
+
 std::string error_of(const Work& work) {
   try {
     work.wait();
@@ -83,7 +88,7 @@ TEST_P(DeviceCollectives, StartWhenTheLastRankHasComeWithItsInput) {
   on_ranks(4, GetParam(), script, [&](Rank& rank) {
     const Event ready = Event::manual();
     const Work work = reduce(rank, rank->rank() == 2 ? ready : Event());
-    for (int polls = 0; polls < 1000; ++polls) rank->progress();
+    poll(rank);
     EXPECT_EQ(script.started, 0);
     rank.meet();
     ready.set();
@@ -114,7 +119,7 @@ TEST_P(DeviceCollectives, TheNextBeginsWhileTheDeviceIsAtWork) {
     const Work first = reduce(rank), second = reduce(rank);
     const Work of_the_host = rank->barrier({});
     while (script.started < 8) rank->progress();
-    for (int polls = 0; polls < 1000; ++polls) rank->progress();
+    poll(rank);
     EXPECT_FALSE(first.done());
     EXPECT_FALSE(second.done());
     EXPECT_FALSE(of_the_host.done()) << "collectives complete in the order of their calls";
@@ -144,7 +149,7 @@ TEST_P(DeviceCollectives, AreNotDoneBeforeTheDeviceSaysThatAllIsWell) {
   on_ranks(4, GetParam(), script, [&](Rank& rank) {
     const Work work = reduce(rank);
     while (script.started < 4) rank->progress();
-    for (int polls = 0; polls < 1000; ++polls) rank->progress();
+    poll(rank);
     EXPECT_FALSE(work.done());
     rank.meet();
     script.sound = true;
