@@ -88,7 +88,7 @@ compare() {
   done
   say "| $name | $(python3 - "$work/$name"-{cpu,cuda}/metrics.jsonl <<'P'
 import json, sys
-cpu, gpu = ([record["loss"] for record in map(json.loads, open(file)) if record.get("event") != "evaluation"] for file in sys.argv[1:])
+cpu, gpu = ([record["loss"] for record in map(json.loads, open(file)) if record["event"] == "step"] for file in sys.argv[1:])
 differences = [abs(a - b) for a, b in zip(cpu, gpu, strict=True)]
 print(f"{max(differences):.2g} | {differences[0]:.2g} |")
 P
@@ -109,11 +109,11 @@ throughput() {
   local model=$1 precision=$2 batch=$3 own
   shift 3
   minim 1 train --dataset synthetic --model "$model" --precision "$precision" --batch "$batch" --samples $((batch * 10)) --steps 40 \
-    --log-every 10 --eval-every 0 --checkpoint-every 1000 --data-threads 8 --device cuda --output "$work/t-$model-$precision" "$@" >"$work/log" 2>&1 ||
+    --log-every 10 --eval-every 0 --checkpoint-every 1000 --device cuda --output "$work/t-$model-$precision" "$@" >"$work/log" 2>&1 ||
     failed=1
   own=$(python3 -c '
 import json, sys
-records = [record for record in map(json.loads, open(sys.argv[1])) if record.get("event") != "evaluation"]
+records = [record for record in map(json.loads, open(sys.argv[1])) if record["event"] == "step"]
 print(round(records[-1]["samples_per_second"]))' "$work/t-$model-$precision/metrics.jsonl" 2>/dev/null || echo "**failed**")
   say "| $model | $precision | $batch | $own | $(pytorch "$model" "$precision" "$batch") |"
 }

@@ -93,7 +93,7 @@ void check_manner(const RunConfig& config) {
   }
   require_within("deadline", config.deadline, 0.1, 1e6);
   require_within<std::int64_t>("threads", config.threads, 0, 1 << 12);
-  require_within<std::int64_t>("data-threads", config.data_threads, 1, 1 << 12);
+  require_within<std::int64_t>("data-threads", config.data_threads, 0, 1 << 12);
   require_within<std::int64_t>("ranks-per-node", config.ranks_per_node, 0, 1 << 20);
   require_at_least<std::int64_t>("eval-every", config.eval_every, 0);
   require_at_least<std::int64_t>("checkpoint-every", config.checkpoint_every, 0);

@@ -49,7 +49,7 @@ struct RunConfig {
   std::string device = "auto";
   std::string cuda_graph = "auto";
   std::int64_t threads = 0;
-  std::int64_t data_threads = 1;
+  std::int64_t data_threads = 0;  ///< 0: one, with CUDA all that the rank has
   std::int64_t ranks_per_node = 0;
 
   std::string output;

@@ -92,7 +92,8 @@ void visit_options(Config& c, Visitor&& visit) {
                    {"auto", "on", "off"}},
         c.cuda_graph);
   visit(OptionInfo{"threads", kRanks, "Threads of a rank; 0: its share of the node's cores", manner}, c.threads);
-  visit(OptionInfo{"data-threads", kRanks, "Threads of a rank that read ahead", manner}, c.data_threads);
+  visit(OptionInfo{"data-threads", kRanks, "Threads of a rank that read ahead; 0: one, with CUDA as many as --threads", manner},
+        c.data_threads);
   visit(OptionInfo{"ranks-per-node", kHidden, "Test hook: pretend nodes of so many ranks"}, c.ranks_per_node);
 
   visit(OptionInfo{"output", kOutput, "Directory of the results [default: runs/MODEL-DATASET-TIME]", place}, c.output);

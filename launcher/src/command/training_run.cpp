@@ -99,6 +99,8 @@ void TrainingRun::make_monitor() {
 
 void TrainingRun::make_loaders() {
   const RunConfig& config = settings_.config;
+  // With CUDA nothing else needs the rank's cores.
+  const std::int64_t reading = backend_->host_accessible() ? 1 : settings_.threads;
   LoaderOptions options{.batch = config.batch,
                         .micro_batches = static_cast<int>(config.accumulate),
                         .rank = communicator_.rank(),
@@ -106,7 +108,7 @@ void TrainingRun::make_loaders() {
                         .dtype = compute_dtype(parse_precision(config.precision)),
                         .seed = config.seed,
                         .start_position = length_.start_position,
-                        .threads = static_cast<int>(config.data_threads)};
+                        .threads = static_cast<int>(config.data_threads > 0 ? config.data_threads : reading)};
   run_guarded(communicator_, [&] {
     feed_ = std::make_unique<BatchFeed>(*backend_);
     training_loader_ = std::make_unique<TrainingLoader>(*data_.train, *backend_, options);

@@ -56,25 +56,29 @@ BatchWriter::BatchWriter(const Dataset& dataset, DType dtype) : dataset_(dataset
   if (dtype != DType::fp32) image_.resize(static_cast<std::size_t>(task.height * task.width * task.channels));
 }
 
-void BatchWriter::write(Batch& batch, std::int64_t first_id, std::span<const std::int64_t> indices) {
+void BatchWriter::write(Batch& batch, std::int64_t at, std::int64_t first_id, std::span<const std::int64_t> indices) {
   const std::int64_t per_sample = batch.images.shape().elements_per_sample();
   const auto labels = batch.labels.span<std::int32_t>();
   const auto ids = batch.sample_ids.span<std::int64_t>();
-  batch.error.clear();
   for (std::size_t i = 0; i < indices.size(); ++i) {
-    const auto begin = static_cast<std::int64_t>(i) * per_sample;
-    const TensorView image = batch.images.view().slice(begin, begin + per_sample);
+    const std::int64_t sample = at + static_cast<std::int64_t>(i);
+    const TensorView image = batch.images.view().slice(sample * per_sample, (sample + 1) * per_sample);
+    std::int32_t& label = labels[static_cast<std::size_t>(sample)];
     dispatch_floating(image.dtype(), [&]<class T>(T) {
       if constexpr (std::is_same_v<T, float>) {
-        labels[i] = dataset_.read(indices[i], image.span<float>());
+        label = dataset_.read(indices[i], image.span<float>());
       } else {
-        labels[i] = dataset_.read(indices[i], image_);
+        label = dataset_.read(indices[i], image_);
         simd::from_float(image_.data(), image.data<T>(), per_sample);
       }
     });
-    ids[i] = first_id + static_cast<std::int64_t>(i);
+    ids[static_cast<std::size_t>(sample)] = first_id + static_cast<std::int64_t>(i);
   }
-  pad(batch, static_cast<std::int64_t>(indices.size()));
+}
+
+void BatchWriter::finish(Batch& batch, std::int64_t valid) {
+  pad(batch, valid);
+  batch.error.clear();
 }
 
 void BatchWriter::fail(Batch& batch, std::string_view reason) {

@@ -19,9 +19,12 @@ class BatchWriter {
  public:
   BatchWriter(const Dataset& dataset, DType dtype);
 
-  /// Sample i of the batch is image `indices[i]` with id `first_id + i`; what is left of the batch becomes padding. Throws what
-  /// the data set throws; the batch is then to be marked with `fail`.
-  void write(Batch& batch, std::int64_t first_id, std::span<const std::int64_t> indices);
+  /// Sample `at + i` of the batch becomes image `indices[i]` with id `first_id + i`. Throws what the data set throws. Several
+  /// threads may write different samples of a batch.
+  void write(Batch& batch, std::int64_t at, std::int64_t first_id, std::span<const std::int64_t> indices);
+
+  /// Ends a batch of which `valid` samples have been written: the rest becomes padding.
+  static void finish(Batch& batch, std::int64_t valid);
 
   /// Makes a batch all padding, with the reason.
   static void fail(Batch& batch, std::string_view reason);

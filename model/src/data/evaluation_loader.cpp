@@ -40,7 +40,8 @@ const Batch& EvaluationLoader::read(std::int64_t index) {
   const auto indices = std::span(impl_->indices).first(static_cast<std::size_t>(valid));
   std::iota(indices.begin(), indices.end(), first);
   try {
-    impl_->writer.write(impl_->batch, first, indices);
+    impl_->writer.write(impl_->batch, 0, first, indices);
+    BatchWriter::finish(impl_->batch, valid);
   } catch (const std::exception& failure) {
     BatchWriter::fail(impl_->batch, failure.what());
   }

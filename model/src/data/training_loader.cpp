@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "data/batch_writer.h"
@@ -14,14 +15,26 @@ constexpr int kHeldByCaller = 2;  // a batch stays valid until the call after ne
 }  // namespace
 
 struct TrainingLoader::Impl {
-  /// A batch and the number of the micro-batch that it holds.
+  /// A batch and the number of the micro-batch that it holds or is being filled with.
   struct Slot {
     Batch batch;
     std::int64_t micro_batch = -1;
+    int parts_left = 0;      ///< that workers have not ended
+    int failed_part = 0;     ///< the first
+    std::string error = {};  ///< not empty: why it failed
+  };
+
+  /// Samples of a micro-batch that a worker reads.
+  struct Part {
+    std::int64_t micro_batch;
+    int number;
   };
 
   Impl(const Dataset& data, Backend& backend, const LoaderOptions& loader_options)
-      : dataset(data), options(loader_options), stream(data.size(), loader_options.seed) {
+      : dataset(data),
+        options(loader_options),
+        stream(data.size(), loader_options.seed),
+        parts(static_cast<int>(std::min<std::int64_t>(loader_options.threads, loader_options.batch))) {
     validate(options);
     ring.resize(static_cast<std::size_t>(options.depth + kHeldByCaller));
     for (auto& slot : ring) slot.batch = allocate_batch(dataset, backend, options);
@@ -46,36 +59,68 @@ struct TrainingLoader::Impl {
     return taken < given_back + static_cast<std::int64_t>(ring.size());
   }
 
-  /// A worker: takes micro-batches in order, reads them, hands them over.
+  /// A worker: takes parts of micro-batches in order, reads them, and hands a micro-batch over with its last.
   void work(const std::stop_token& stop) {
     BatchWriter writer(dataset, options.dtype);
-    std::vector<std::int64_t> indices(static_cast<std::size_t>(options.batch));
+    std::vector<std::int64_t> indices;
     while (true) {
       std::unique_lock lock(mutex);
-      if (!room.wait(lock, stop, [this] { return has_room(); })) return;
-      const std::int64_t micro_batch = taken++;
+      if (!room.wait(lock, stop, [this] { return parts_taken > 0 || has_room(); })) return;
+      const Part part = take_part();
       lock.unlock();
-      Slot& slot = slot_of(micro_batch);
-      read(slot.batch, position(micro_batch), indices, writer);
+      Slot& slot = slot_of(part.micro_batch);
+      const std::string error = read(slot.batch, part, indices, writer);
       lock.lock();
-      slot.micro_batch = micro_batch;
+      if (!error.empty() && (slot.error.empty() || part.number < slot.failed_part)) {
+        slot.error = error;
+        slot.failed_part = part.number;
+      }
+      if (--slot.parts_left > 0) continue;
+      lock.unlock();  // nobody else has the slot now
+      if (slot.error.empty()) {
+        BatchWriter::finish(slot.batch, options.batch);
+      } else {
+        BatchWriter::fail(slot.batch, slot.error);
+      }
+      lock.lock();
+      slot.micro_batch = part.micro_batch;
       ready.notify_one();
     }
   }
 
-  void read(Batch& batch, std::int64_t first, std::vector<std::int64_t>& indices, BatchWriter& writer) const {
+  Part take_part() {
+    const Part part{taken, parts_taken};
+    if (part.number == 0) {
+      Slot& slot = slot_of(taken);
+      slot.parts_left = parts;
+      slot.error.clear();
+    }
+    if (++parts_taken == parts) {
+      parts_taken = 0;
+      ++taken;
+    }
+    return part;
+  }
+
+  /// Why the samples could not be read; empty where they could.
+  std::string read(Batch& batch, const Part& part, std::vector<std::int64_t>& indices, BatchWriter& writer) const {
+    const std::int64_t begin = part.number * options.batch / parts;
+    const std::int64_t end = (part.number + 1) * options.batch / parts;
+    const std::int64_t first = position(part.micro_batch) + begin;
     try {
-      for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = stream.index_at(first + static_cast<std::int64_t>(i));
-      writer.write(batch, first, indices);
+      indices.clear();
+      for (std::int64_t i = 0; i < end - begin; ++i) indices.push_back(stream.index_at(first + i));
+      writer.write(batch, begin, first, indices);
+      return {};
     } catch (const std::exception& failure) {
-      BatchWriter::fail(batch, failure.what());
+      return failure.what();
     }
   }
 
   const Batch& next() {
     std::unique_lock lock(mutex);
     const std::int64_t wanted = calls++;
-    room.notify_one();
+    room.notify_all();
     Slot& slot = slot_of(wanted);
     ready.wait(lock, [&slot, wanted] { return slot.micro_batch == wanted; });
     return slot.batch;
@@ -89,7 +134,9 @@ struct TrainingLoader::Impl {
   std::condition_variable_any room;
   std::condition_variable ready;
   std::vector<Slot> ring;
-  std::int64_t taken = 0;  ///< micro-batches that workers have begun
+  const int parts;         ///< of a micro-batch, so that all workers can be at the one that is wanted next
+  std::int64_t taken = 0;  ///< micro-batches of which workers have taken all parts
+  int parts_taken = 0;     ///< of the next micro-batch
   std::int64_t calls = 0;  ///< of next()
 
   std::vector<std::jthread> workers;  ///< last: stopped and joined before anything that they use goes
