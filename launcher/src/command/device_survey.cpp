@@ -141,10 +141,17 @@ DeviceSurvey::DeviceSurvey(const std::string& wanted, const std::vector<DeviceRe
 DeviceSurvey::DeviceSurvey(const std::string& wanted, Communicator& communicator)
     : DeviceSurvey(wanted, gather_reports(communicator, look_for_device(communicator, wanted != "cpu")), communicator.rank()) {}
 
-std::unique_ptr<Backend> DeviceSurvey::open(int threads, CudaGraphs graphs) const {
+std::unique_ptr<Backend> DeviceSurvey::open(int threads, CudaOptions options) const {
   if (!uses_cuda_) return make_cpu_backend(threads);
   if (own_.name.empty()) throw refusal(own_.reason);
-  return make_cuda_backend({.device = own_.device, .graphs = graphs});
+  options.device = own_.device;
+  return make_cuda_backend(options);
+}
+
+CudaOptions cuda_options(const RunConfig& config, Communicator& communicator) {
+  return {.graphs = parse_cuda_graphs(config.cuda_graph), .autotune = config.autotune == "on", .at_work = [&communicator] {
+            communicator.keep_alive();
+          }};
 }
 
 void check_device(const std::string& wanted) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "command/node_memory.h"
+#include "command/run_config.h"
 #include "minim/comm/communicator.h"
 #include "minim/runtime/backend.h"
 #include "minim/runtime/cuda.h"
@@ -48,8 +49,9 @@ class DeviceSurvey {
   const MemoryShare& memory() const { return memory_; }
   /// Sentences that the choice needs.
   const std::vector<std::string>& notices() const { return notices_; }
-  /// This rank's backend; on the CPU with so many threads. Throws InvalidArgument where --device cannot be had on this rank.
-  std::unique_ptr<Backend> open(int threads, CudaGraphs graphs = CudaGraphs::automatic) const;
+  /// This rank's backend; on the CPU with so many threads, else with these options for its device. Throws InvalidArgument where
+  /// --device cannot be had on this rank.
+  std::unique_ptr<Backend> open(int threads, CudaOptions options = {}) const;
 
  private:
   DeviceReport own_;
@@ -58,6 +60,9 @@ class DeviceSurvey {
   MemoryShare memory_;
   std::vector<std::string> notices_;
 };
+
+/// What a configuration asks of a CUDA backend, which tells the other ranks while it is at work. `communicator` outlives it.
+CudaOptions cuda_options(const RunConfig& config, Communicator& communicator);
 
 /// Throws InvalidArgument for a --device that this process cannot use.
 void check_device(const std::string& wanted);

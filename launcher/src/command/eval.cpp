@@ -51,7 +51,7 @@ ExitCode evaluate(const Request& request, MpiSession& mpi) {
     if (rank_0) fmt::print("{}\n", notice);
   }
   run_guarded(communicator, [&] {
-    backend = devices.open(threads_of_rank(config.threads, mpi.core_sharing_ranks()), parse_cuda_graphs(config.cuda_graph));
+    backend = devices.open(threads_of_rank(config.threads, mpi.core_sharing_ranks()), cuda_options(config, communicator));
     data = open_split(config, Split::test);
     network = std::make_unique<Network>(config, data->task());
     const DType compute = compute_dtype(parse_precision(config.precision));

@@ -48,6 +48,7 @@ struct RunConfig {
   double deadline = 60;
   std::string device = "auto";
   std::string cuda_graph = "auto";
+  std::string autotune = "on";
   std::int64_t threads = 0;
   std::int64_t data_threads = 0;  ///< 0: one, with CUDA all that the rank has
   std::int64_t ranks_per_node = 0;

@@ -91,6 +91,14 @@ void visit_options(Config& c, Visitor&& visit) {
                    manner,
                    {"auto", "on", "off"}},
         c.cuda_graph);
+  visit(
+      OptionInfo{
+          "autotune",
+          kRanks,
+          "CUDA: time cuDNN's plans once for each kind of device and keep the fastest (in $MINIM_PLAN_CACHE); off: its first",
+          manner,
+          {"on", "off"}},
+      c.autotune);
   visit(OptionInfo{"threads", kRanks, "Threads of a rank; 0: its share of the node's cores", manner}, c.threads);
   visit(OptionInfo{"data-threads", kRanks, "Threads of a rank that read ahead; 0: one, with CUDA as many as --threads", manner},
         c.data_threads);

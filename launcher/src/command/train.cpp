@@ -41,17 +41,20 @@ void check_memory(const RunSettings& settings, const Network& network, const Ima
   };
   constexpr const char* kTooLarge = "the network itself is too large, see --width";
   if (held_bytes > share.size_bytes) refuse(held_bytes, kTooLarge);
-  const auto backend = settings.devices->open(threads_of_rank(config.threads, mpi.core_sharing_ranks()));
-  const auto needed = [&](std::int64_t batch) {
+  const auto open = [&](const CudaOptions& options) {
+    return settings.devices->open(threads_of_rank(config.threads, mpi.core_sharing_ranks()), options);
+  };
+  const auto needed = [&](std::int64_t batch, Backend& backend) {
     communicator.keep_alive();
     RunConfig with = config;
     with.batch = batch;
-    return figures_of(with, network, task, mpi.size(), *backend, total_steps).total_bytes;
+    return figures_of(with, network, task, mpi.size(), backend, total_steps).total_bytes;
   };
-  const std::int64_t wanted = needed(config.batch);
+  const std::int64_t wanted = needed(config.batch, *open(cuda_options(config, communicator)));
   if (wanted <= share.size_bytes) return;
+  const auto untuned = open({});
   std::int64_t batch = config.batch / 2;
-  while (batch > 0 && needed(batch) > share.size_bytes) batch /= 2;
+  while (batch > 0 && needed(batch, *untuned) > share.size_bytes) batch /= 2;
   refuse(wanted, batch > 0 ? fmt::format("--batch {} fits", batch) : kTooLarge);
 }
 

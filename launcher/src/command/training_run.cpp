@@ -20,7 +20,7 @@ void TrainingRun::set_up() {
   const RunConfig& config = settings_.config;
   notices_ = settings_.devices->notices();
   run_guarded(communicator_, [&] {
-    backend_ = settings_.devices->open(settings_.threads, parse_cuda_graphs(config.cuda_graph));
+    backend_ = settings_.devices->open(settings_.threads, cuda_options(config, communicator_));
     const bool stages = !backend_->host_accessible() && !settings_.devices->suits_nccl();
     if (stages) staged_ = make_staged_communicator(communicator_, *backend_);
     data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};

@@ -128,7 +128,7 @@ std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
   if (device_count(reason) == 0) throw DeviceError(reason);
   auto backend = std::make_unique<CudaBackend>(options);
   add_own_kernels(*backend);
-  add_convolution_kernels(*backend, *backend->device());
+  add_convolution_kernels(*backend, backend->device(), options);
   add_linear_kernels(*backend, backend->device());
   return backend;
 }

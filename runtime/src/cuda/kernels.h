@@ -35,7 +35,7 @@ void add_loss_kernels(Backend& backend);
 /// All of these.
 void add_own_kernels(Backend& backend);
 /// Convolution forward and both gradients, by cuDNN.
-void add_convolution_kernels(Backend& backend, const CudaDevice& device);
+void add_convolution_kernels(Backend& backend, const std::shared_ptr<CudaDevice>& device, const CudaOptions& options);
 /// Products with a weight matrix, forward and both gradients, by cuBLASLt.
 void add_linear_kernels(Backend& backend, std::shared_ptr<const CudaDevice> device);
 

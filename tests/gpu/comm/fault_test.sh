@@ -4,7 +4,7 @@
 . "$(dirname "$0")/on_doubles.sh"
 
 run=(train --device cuda --dataset synthetic --samples 64 --batch 8 --schedule constant --checkpoint-every 2 --log-every 1
-     --progress plain --threads 1)
+     --progress plain --threads 1 --autotune off)
 
 # pair LOG RANK FAULT ARGUMENTS...: minim as two ranks that meet over TCP, of which RANK has FAULT in its environment. Sets codes to
 # how they have ended.

@@ -4,3 +4,4 @@
 printf '#!/bin/sh\nLD_PRELOAD=%s exec %s "$@"\n' "$3" "$minim" >minim
 chmod +x minim
 minim=$scratch/minim
+export MINIM_PLAN_CACHE=$scratch/plans

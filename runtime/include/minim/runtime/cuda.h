@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,10 @@ CudaGraphs parse_cuda_graphs(std::string_view text);
 struct CudaOptions {
   int device = 0;  ///< among those that CUDA shows to this process
   CudaGraphs graphs = CudaGraphs::automatic;
+  /// Times the plans that cuDNN proposes for a convolution and takes the fastest, which a file remembers for the next process: in
+  /// the directory that the environment's MINIM_PLAN_CACHE names, by default in minim/ of the user's caches. Else the first.
+  bool autotune = false;
+  std::function<void()> at_work = [] {};  ///< called now and then while plans are timed, by the thread that asks for a kernel
 };
 
 struct CudaDeviceInfo {

@@ -115,24 +115,32 @@ std::vector<Descriptor> operations(const ConvolutionProblem& problem) {
   return {forward(problem, sum), add_bias(problem, sum)};
 }
 
-std::string describe(const ConvolutionProblem& problem) {
-  constexpr std::string_view kPasses[] = {"convolution", "data gradient", "weight gradient"};
-  return fmt::format("{} of {}, x {}, w {}, y {}", kPasses[static_cast<int>(problem.pass)], name(problem.storage),
-                     problem.x.to_string(), problem.w.to_string(), problem.y.to_string());
-}
-
 }  // namespace
 
-Plan plan_convolution(const ConvolutionProblem& problem, const DeviceProperties& device) {
+std::string describe(const ConvolutionProblem& problem) {
+  constexpr std::string_view kPasses[] = {"convolution", "data gradient", "weight gradient"};
+  const Conv2dGeometry& g = problem.geometry;
+  return fmt::format("{} of {}, x {}, w {}, y {}, stride {} x {}, padding {} {} {} {}, dilation {} x {}{}{}",
+                     kPasses[static_cast<int>(problem.pass)], name(problem.storage), problem.x.to_string(), problem.w.to_string(),
+                     problem.y.to_string(), g.stride_h, g.stride_w, g.pad_top, g.pad_left, g.pad_bottom, g.pad_right,
+                     g.dilation_h, g.dilation_w, problem.has_bias ? ", with bias" : "", problem.accumulate ? ", added" : "");
+}
+
+std::vector<Plan> plans_of_convolution(const ConvolutionProblem& problem, const DeviceProperties& device, std::size_t most,
+                                       const std::string& choice) {
   try {
     Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const Descriptor>(operations(problem))).finalize();
     PlanRules rules{.tensor_cores = problem.storage != DType::fp32, .most_workspace_bytes = kMostCudaWorkspaceBytes};
     if (problem.pass == ConvolutionPass::backward_weights) rules.refused_engines = kRefusedWeightGradients;
-    return make_plan(graph, device, rules);
+    return make_plans(graph, device, rules, most, choice);
   } catch (const DeviceError& error) {
     throw DeviceError(fmt::format("{}: {}", describe(problem), error.what()));
   }
+}
+
+Plan plan_convolution(const ConvolutionProblem& problem, const DeviceProperties& device) {
+  return plans_of_convolution(problem, device, 1).front();
 }
 
 }  // namespace minim::cuda::cudnn

@@ -1,5 +1,7 @@
 #include "cuda/cudnn/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -35,6 +37,17 @@ bool allows(const PlanRules& rules, const Descriptor& engine) {
   });
 }
 
+/// "23 2:1 5:0": the engine's number and its settings by kind.
+std::string choice_of(const Descriptor& proposal, const Descriptor& engine) {
+  std::string choice = std::to_string(number_of(engine));
+  for (const Descriptor& knob :
+       proposal.get_list(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS)) {
+    choice += fmt::format(" {}:{}", static_cast<int>(knob.get<cudnnBackendKnobType_t>(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE)),
+                          knob.get<std::int64_t>(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE));
+  }
+  return choice;
+}
+
 /// Engines with their settings, the fastest first as cuDNN thinks.
 std::vector<Descriptor> proposals(const Descriptor& graph, const DeviceProperties& device, cudnnBackendHeurMode_t mode) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
@@ -45,31 +58,39 @@ std::vector<Descriptor> proposals(const Descriptor& graph, const DevicePropertie
   return heuristics.get_list(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, kMostProposals);
 }
 
-/// Nothing when the rules refuse the proposal. Throws DeviceError when cuDNN cannot follow its own proposal.
-std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties& device, const PlanRules& rules) {
+/// Nothing when the rules refuse the proposal, or another choice is wanted. Throws DeviceError when cuDNN cannot follow its own
+/// proposal.
+std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties& device, const PlanRules& rules,
+                              const std::string& wanted) {
   const auto engines = proposal.get_list(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1);
   if (!allows(rules, engines.at(0))) return {};
+  const std::string choice = choice_of(proposal, engines.at(0));
+  if (!wanted.empty() && choice != wanted) return {};
   Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
   plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, proposal)
       .set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device.descriptor())
       .finalize();
   const auto workspace_bytes = plan.get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
   if (workspace_bytes > rules.most_workspace_bytes) return {};
-  return Plan{.descriptor = plan, .engine = number_of(engines.at(0)), .workspace_bytes = workspace_bytes};
+  return Plan{.descriptor = plan, .engine = number_of(engines.at(0)), .choice = choice, .workspace_bytes = workspace_bytes};
 }
 
 }  // namespace
 
-Plan make_plan(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules) {
+std::vector<Plan> make_plans(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules, std::size_t most,
+                             const std::string& choice) {
   std::string refusal = "none is proposed that repeats its bits, sums in FP32 and fits its workspace";
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+    std::vector<Plan> plans;
     for (const Descriptor& proposal : proposals(graph, device, mode)) {
       try {
-        if (auto plan = plan_from(proposal, device, rules)) return *std::move(plan);
+        if (auto plan = plan_from(proposal, device, rules, choice)) plans.push_back(*std::move(plan));
       } catch (const DeviceError& error) {  // the next may do
         refusal = error.what();
       }
+      if (plans.size() == most) break;
     }
+    if (!plans.empty()) return plans;
   }
   throw DeviceError("cuDNN has no plan: " + refusal);
 }

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "cuda/cudnn/descriptor.h"
 #include "minim/runtime/gpu_model.h"
@@ -38,10 +41,13 @@ struct PlanRules {
 struct Plan {
   Descriptor descriptor;
   std::int64_t engine;  ///< cuDNN's number of the engine among those for such graphs
+  std::string choice;   ///< of engine and settings, as text: of the same proposal always the same
   std::int64_t workspace_bytes;
 };
 
-/// The first plan of those that cuDNN's heuristics propose which the rules allow. Throws DeviceError when there is none.
-Plan make_plan(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules);
+/// The first plans of those that cuDNN's heuristics propose which the rules allow, at most `most`; with `choice` only those of
+/// that choice. Throws DeviceError when there is none.
+std::vector<Plan> make_plans(const Descriptor& graph, const DeviceProperties& device, const PlanRules& rules, std::size_t most,
+                             const std::string& choice = {});
 
 }  // namespace minim::cuda::cudnn

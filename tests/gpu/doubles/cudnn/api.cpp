@@ -1,12 +1,22 @@
 // Put in front of cuDNN, whose own library checks descriptors and makes plans, for a device that is not there. What this double
-// replaces is the device's part: handles, and the execution of plans.
+// replaces is the device's part: handles, and the execution of plans. What the environment asks for:
+//
+//     MINIM_DOUBLE_PROPOSALS   fast:NUMBER[,wrong:NUMBER]: of cuDNN's proposals for one problem, numbered from 0 in the order in
+//     which
+//                              their plans are executed first, one that takes less time than all others and one that computes
+//                              nothing
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
 #include <dlfcn.h>
 
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "cudnn/device_properties.h"
 #include "cudnn/interpreter.h"
@@ -27,6 +37,30 @@ auto real(const char* name) {
   void* const found = library == nullptr ? nullptr : dlsym(library, name);
   if (found == nullptr) double_refuse((std::string("there is no ") + name + " behind the double of cuDNN").c_str());
   return reinterpret_cast<decltype(kFunction)>(found);
+}
+
+struct Proposals {
+  std::int64_t fast = -1, wrong = -1;  ///< -1: none
+};
+
+const Proposals& asked_proposals() {
+  static const Proposals asked = [] {
+    Proposals proposals;
+    const char* const text = std::getenv("MINIM_DOUBLE_PROPOSALS");
+    if (text != nullptr && std::sscanf(text, "fast:%ld,wrong:%ld", &proposals.fast, &proposals.wrong) < 1) {
+      double_refuse("MINIM_DOUBLE_PROPOSALS is not fast:NUMBER[,wrong:NUMBER]");
+    }
+    return proposals;
+  }();
+  return asked;
+}
+
+/// The number of a proposal, which `place` is that of in cuDNN's list.
+std::int64_t number_of_proposal(std::int64_t place) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& numbers = *new std::map<std::int64_t, std::int64_t>;
+  const std::scoped_lock lock(mutex);
+  return numbers.emplace(place, static_cast<std::int64_t>(numbers.size())).first->second;
 }
 
 struct Handles {
@@ -136,14 +170,17 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
   const auto status = real<&cudnnBackendGetAttribute>("cudnnBackendGetAttribute")(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                                                                   CUDNN_TYPE_INT64, 1, &count, &workspace_bytes);
   if (status != CUDNN_STATUS_SUCCESS) return status;
-  const Shared graph = record_of(plan)->graph;
+  const Shared told = record_of(plan);
+  const Shared graph = told->graph;
   if (!graph) double_refuse("cudnnBackendExecute is given a plan that does not come from cuDNN's heuristics");
   const Shared pack = record_of(memory);
   doubles::enqueue(context.stream, "a plan of cuDNN",
                    [work = work_of(*graph, addresses_in(*pack)), workspace = workspace_of(*pack, workspace_bytes),
-                    size_bytes = static_cast<std::size_t>(workspace_bytes)] {
+                    size_bytes = static_cast<std::size_t>(workspace_bytes), proposal = number_of_proposal(told->proposal)] {
                      doubles::spoil(workspace, size_bytes);
-                     work();
+                     const Proposals& asked = asked_proposals();
+                     if (proposal != asked.wrong) work();
+                     if (asked.fast >= 0 && proposal != asked.fast) std::this_thread::sleep_for(std::chrono::milliseconds(5));
                    });
   return CUDNN_STATUS_SUCCESS;
 }

@@ -74,14 +74,21 @@ void note_set(cudnnBackendDescriptor_t descriptor, cudnnBackendAttributeName_t n
     attribute.bytes.assign(bytes, bytes + static_cast<std::size_t>(count) * size_of(type));
   }
   if (name == CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH) record.graph = attribute.descriptors.at(0);
-  if (name == CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG) record.graph = attribute.descriptors.at(0)->graph;
+  if (name == CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG) {
+    record.graph = attribute.descriptors.at(0)->graph;
+    record.proposal = attribute.descriptors.at(0)->proposal;
+  }
   record.attributes[name] = std::move(attribute);
 }
 
 void note_proposals(cudnnBackendDescriptor_t heuristics, std::int64_t count, const cudnnBackendDescriptor_t* proposals) {
   const std::scoped_lock lock(records().mutex);
   const Shared graph = find(heuristics).graph;
-  for (std::int64_t i = 0; i < count; ++i) find(proposals[i]).graph = graph;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Record& proposal = find(proposals[i]);
+    proposal.graph = graph;
+    proposal.proposal = i;
+  }
 }
 
 Shared record_of(cudnnBackendDescriptor_t descriptor) {

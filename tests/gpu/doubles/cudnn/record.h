@@ -23,6 +23,7 @@ struct Record {
   cudnnBackendDescriptorType_t type;
   std::map<cudnnBackendAttributeName_t, Attribute> attributes;
   Shared graph;  ///< of heuristics, engine configurations and plans: what they are for
+  std::int64_t proposal = 0;  ///< of engine configurations and plans: the number among what the heuristics have listed
 
   /// Refuses the program when it has not set the attribute.
   const Attribute& at(cudnnBackendAttributeName_t name) const;
