@@ -13,15 +13,6 @@ constexpr double kMeanSum = 20000;
 /// bfloat16 holds integers up to 2^8, and products of these two 127 stay exact.
 constexpr double kLargest = 127;
 
-std::int64_t products_per_sum(const ConvolutionProblem& problem) {
-  switch (problem.pass) {
-    case ConvolutionPass::forward: return problem.w.elements() / problem.w[0];
-    case ConvolutionPass::backward_data: return problem.w[0] / problem.geometry.groups * problem.w[1] * problem.w[2];
-    case ConvolutionPass::backward_weights: return problem.y[0] * problem.y[1] * problem.y[2];
-  }
-  return 1;
-}
-
 /// Indices of an element in a tensor of rank 4.
 std::array<std::int64_t, 4> indices(const Shape& shape, std::int64_t i) {
   return {i / (shape[1] * shape[2] * shape[3]), i / (shape[2] * shape[3]) % shape[1], i / shape[3] % shape[2], i % shape[3]};
@@ -35,7 +26,7 @@ std::int64_t element(const Shape& shape, std::int64_t a, std::int64_t b, std::in
 
 ExactSums::ExactSums(const ConvolutionProblem& problem) : problem_(problem) {
   // Uniform in [0, largest]: products are largest^2 / 4 on average.
-  const double largest = 2 * std::sqrt(kMeanSum / static_cast<double>(products_per_sum(problem)));
+  const double largest = 2 * std::sqrt(kMeanSum / static_cast<double>(products_per_sum()));
   const auto choices = static_cast<std::uint32_t>(std::clamp(std::ceil(largest), 1.0, kLargest)) + 1;
   for (std::uint32_t which = 0; which < 2; ++which) {
     values_[which].resize(kPeriod);
@@ -44,6 +35,15 @@ ExactSums::ExactSums(const ConvolutionProblem& problem) : problem_(problem) {
           static_cast<std::int8_t>(philox({static_cast<std::uint32_t>(i), which, 0, 0}, {0, 0})[0] % choices);
     }
   }
+}
+
+std::int64_t ExactSums::products_per_sum() const {
+  switch (problem_.pass) {
+    case ConvolutionPass::forward: return problem_.w.elements() / problem_.w[0];
+    case ConvolutionPass::backward_data: return problem_.w[0] / problem_.geometry.groups * problem_.w[1] * problem_.w[2];
+    case ConvolutionPass::backward_weights: return problem_.y[0] * problem_.y[1] * problem_.y[2];
+  }
+  return 1;
 }
 
 ConvolutionTensor ExactSums::result() const {

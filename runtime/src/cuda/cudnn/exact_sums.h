@@ -21,6 +21,8 @@ class ExactSums {
   /// The problem is not empty and outlives this.
   explicit ExactSums(const ConvolutionProblem& problem);
 
+  std::int64_t products_per_sum() const;
+
   ConvolutionTensor first() const { return problem_.pass == ConvolutionPass::backward_data ? kY : kX; }
   ConvolutionTensor second() const { return problem_.pass == ConvolutionPass::backward_weights ? kY : kW; }
   ConvolutionTensor result() const;

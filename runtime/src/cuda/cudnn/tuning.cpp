@@ -46,11 +46,11 @@ class Trial {
     y_ = make(problem.y);
     if (problem.has_bias) bias_ = make({problem.y[3]});
     workspace_ = allocate_on_device(device, workspace_bytes, MemoryKind::workspace, account_);
-    host_ = allocate_on_host(device, std::max<std::int64_t>(ExactSums::kPeriod, kSamples) * element_bytes(), MemoryKind::staging,
-                             account_);
+    host_ = allocate_on_host(device, std::max(ExactSums::kPeriod, kMostSamples) * element_bytes(), MemoryKind::staging, account_);
     if (problem.has_bias) clear(bias_);
     fill(sums_.first(), 0);
     fill(sums_.second(), 1);
+    find_expected();
   }
   ~Trial() { stream_->synchronize(); }
   Trial(const Trial&) = delete;
@@ -69,19 +69,16 @@ class Trial {
     const Buffer& result = buffer_of(sums_.result());
     clear(result);
     execution.enqueue(*stream_);
-    const std::int64_t elements = result.size_bytes() / element_bytes();
-    std::vector<std::int64_t> where;
-    for (std::int64_t i = 0; i < kSamples; ++i) where.push_back(i * (elements - 1) / (kSamples - 1));
-    for (std::size_t i = 0; i < where.size(); ++i) {
-      copy(host_at(static_cast<std::int64_t>(i)), static_cast<const std::byte*>(result.data()) + where[i] * element_bytes(),
-           element_bytes());
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      copy(host_at(static_cast<std::int64_t>(i)),
+           static_cast<const std::byte*>(result.data()) + expected_[i].element * element_bytes(), element_bytes());
     }
     stream_->synchronize();
     return dispatch_floating(problem_.storage, [&]<class T>(T) {
-      for (std::size_t i = 0; i < where.size(); ++i) {
+      for (std::size_t i = 0; i < expected_.size(); ++i) {
         T found{};
         std::memcpy(&found, host_at(static_cast<std::int64_t>(i)), sizeof found);
-        if (to_float(found) != to_float(round_to<T>(static_cast<float>(sums_.at(where[i]))))) return false;
+        if (to_float(found) != to_float(round_to<T>(static_cast<float>(expected_[i].sum)))) return false;
       }
       return true;
     });
@@ -101,7 +98,20 @@ class Trial {
   }
 
  private:
-  static constexpr std::int64_t kSamples = 64;
+  struct ExpectedSum {
+    std::int64_t element, sum;
+  };
+  // Of long sums, which take long to find, a few suffice: they go up so far that each part shows rounding.
+  static constexpr std::int64_t kMostSamples = 64, kFewestSamples = 4, kProducts = 1 << 22;
+
+  void find_expected() {
+    const std::int64_t samples = std::clamp(kProducts / sums_.products_per_sum(), kFewestSamples, kMostSamples);
+    const std::int64_t elements = buffer_of(sums_.result()).size_bytes() / element_bytes();
+    for (std::int64_t i = 0; i < samples; ++i) {
+      const std::int64_t element = i * (elements - 1) / (samples - 1);
+      expected_.push_back({element, sums_.at(element)});
+    }
+  }
 
   std::int64_t element_bytes() const { return size_bytes(problem_.storage); }
   Buffer make(const Shape& shape) const {
@@ -139,6 +149,7 @@ class Trial {
 
   const ConvolutionProblem& problem_;
   ExactSums sums_;
+  std::vector<ExpectedSum> expected_;
   std::shared_ptr<CudaDevice> device_;
   std::shared_ptr<MemoryAccount> account_ = std::make_shared<MemoryAccount>();  // no plan has what is gone before it is made
   Buffer x_, w_, y_, bias_, workspace_, host_;
