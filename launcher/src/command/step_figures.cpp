@@ -1,5 +1,7 @@
 #include "command/step_figures.h"
 
+#include <algorithm>
+
 #include "minim/comm/buckets.h"
 #include "minim/launcher/trainer.h"
 #include "minim/model/data/loader.h"
@@ -41,14 +43,21 @@ StepFigures figures_of(const RunConfig& config, const Network& network, const Im
   figures.state_bytes = operation_state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
                           BatchFeed::staging_bytes() + Evaluator::staging_bytes();
-  figures.total_bytes = add_up(figures);
   figures.parameters = network.model.parameter_count();
   figures.costs = plan->costs();
   for (const OperationCost& cost : figures.costs) figures.flops += cost.flops * static_cast<double>(config.accumulate);
+  std::int64_t largest_message_bytes = 0;
   for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(precision), ranks, optimizer.buckets)) {
-    figures.gradient_message_bytes += bucket.elements * size_bytes(bucket.dtype);
+    const std::int64_t message_bytes = bucket.elements * size_bytes(bucket.dtype);
+    figures.gradient_message_bytes += message_bytes;
+    largest_message_bytes = std::max(largest_message_bytes, message_bytes);
+  }
+  // Where NCCL adds in FP32 it receives what the other ranks contribute to a bucket.
+  if (!backend.host_accessible() && optimizer.grad_sync == GradSync::fp32_accumulate) {
+    figures.optimizer.workspace_bytes += largest_message_bytes;
   }
   figures.weight_message_bytes = config.shard ? figures.gradient_message_bytes : 0;
+  figures.total_bytes = add_up(figures);
   return figures;
 }
 
