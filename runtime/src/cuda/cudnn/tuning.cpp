@@ -44,23 +44,18 @@ class Trial {
     x_ = make(problem.x);
     w_ = make(problem.w);
     y_ = make(problem.y);
-    if (problem.has_bias) bias_ = make({problem.y[3]});
+    if (has_bias()) bias_ = make({problem.y[3]});
     workspace_ = allocate_on_device(device, workspace_bytes, MemoryKind::workspace, account_);
     host_ = allocate_on_host(device, std::max(ExactSums::kPeriod, kMostSamples) * element_bytes(), MemoryKind::staging, account_);
-    if (problem.has_bias) clear(bias_);
+    if (has_bias()) clear(bias_);
     fill(sums_.first(), 0);
     fill(sums_.second(), 1);
     find_expected();
   }
-  ~Trial() { stream_->synchronize(); }
-  Trial(const Trial&) = delete;
-  Trial& operator=(const Trial&) = delete;
 
   Execution bind(const Plan& plan) const {
     std::vector<BoundTensor> tensors{{kX, view(x_, problem_.x)}, {kW, view(w_, problem_.w)}, {kY, view(y_, problem_.y)}};
-    if (problem_.pass == ConvolutionPass::forward && problem_.has_bias) {
-      tensors.push_back({kBias, view(bias_, {problem_.y[3]})});
-    }
+    if (has_bias()) tensors.push_back({kBias, view(bias_, {problem_.y[3]})});
     return {std::make_shared<const Plan>(plan), tensors, {workspace_.data(), DType::uint8, Shape{workspace_.size_bytes()}}};
   }
 
@@ -86,7 +81,6 @@ class Trial {
 
   /// Of kRunsPerRound runs.
   float milliseconds(const Execution& execution) {
-    const DeviceScope scope(*device_);
     const TimedEvent begin, end;
     check(cudaEventRecord(begin.get(), handle_of(*stream_)), "cudaEventRecord");
     for (int run = 0; run < kRunsPerRound; ++run) execution.enqueue(*stream_);
@@ -113,6 +107,7 @@ class Trial {
     }
   }
 
+  bool has_bias() const { return problem_.pass == ConvolutionPass::forward && problem_.has_bias; }
   std::int64_t element_bytes() const { return size_bytes(problem_.storage); }
   Buffer make(const Shape& shape) const {
     return allocate_on_device(device_, shape.elements() * element_bytes(), MemoryKind::workspace, account_);
@@ -153,7 +148,7 @@ class Trial {
   std::shared_ptr<CudaDevice> device_;
   std::shared_ptr<MemoryAccount> account_ = std::make_shared<MemoryAccount>();  // no plan has what is gone before it is made
   Buffer x_, w_, y_, bias_, workspace_, host_;
-  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Stream> stream_;  // last: it is emptied before what it works on goes away
 };
 
 /// Nothing where there is no memory.
@@ -171,6 +166,7 @@ std::unique_ptr<Trial> make_trial(const ConvolutionProblem& problem, const std::
 
 std::optional<Plan> fastest_plan(const ConvolutionProblem& problem, const std::vector<Plan>& candidates,
                                  const std::shared_ptr<CudaDevice>& device, const std::function<void()>& at_work) {
+  const DeviceScope scope(*device);
   const auto trial = make_trial(problem, candidates, device);
   if (!trial) return {};
   struct Timed {
