@@ -61,6 +61,35 @@ std::vector<Parameter*> trained_parameters(const PhaseRun& phase) {
   return trained;
 }
 
+/// Tensors of states that lie one after another.
+struct StateRange {
+  TensorView committed, pending;
+};
+
+/// Adds what follows in memory. False where it does not.
+bool extend(TensorView& range, const TensorView& next) {
+  auto* const begin = static_cast<std::byte*>(range.raw());
+  if (next.raw() != begin + round_up(range.size_bytes(), kAlignmentBytes)) return false;
+  const std::int64_t bytes = static_cast<std::byte*>(next.raw()) + next.size_bytes() - begin;
+  range = {begin, range.dtype(), Shape{bytes / size_bytes(range.dtype())}};
+  return true;
+}
+
+/// In the model's order, not that of addresses.
+std::vector<StateRange> ranges_of(const Model& model, const std::set<State*>& states) {
+  std::vector<StateRange> ranges;
+  for (const auto& state : model.states()) {
+    if (!states.contains(state.get())) continue;
+    StateRange last = ranges.empty() ? StateRange{} : ranges.back();
+    if (!ranges.empty() && extend(last.committed, state->committed) && extend(last.pending, state->pending)) {
+      ranges.back() = last;
+    } else {
+      ranges.push_back({state->committed, state->pending});
+    }
+  }
+  return ranges;
+}
+
 }  // namespace
 
 struct Trainer::Impl {
@@ -169,10 +198,9 @@ void Trainer::Impl::prepare_endings(PhaseRun& phase) {
       }
     }
   }
-  for (const auto& state : model.states()) {  // in the model's order, not that of addresses
-    if (!states.contains(state.get())) continue;
+  for (const StateRange& range : ranges_of(model, states)) {
     phase.commit_states.push_back(backend.prepare(
-        CommitState{.committed = state->committed, .pending = state->pending, .applied = phase.optimizer->last_applied()}));
+        CommitState{.committed = range.committed, .pending = range.pending, .applied = phase.optimizer->last_applied()}));
   }
   const auto add_up = [&](const std::string& output, Tensor& sum) {
     sum = backend.allocate_tensor(DType::fp32, Shape{1}, MemoryKind::input);

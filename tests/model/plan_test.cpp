@@ -176,7 +176,18 @@ TEST(PlaceStates, FillsNewStatesAndLeavesPlacedOnes) {
   assign(placed.pending, std::vector<float>{5, 6, 7});
   place_states(model, *backend);
   EXPECT_EQ(floats(placed.pending), (std::vector<float>{5, 6, 7}));
-  EXPECT_EQ(backend->memory()->in_use_bytes(MemoryKind::state), 2 * 3 * 4);
+  EXPECT_EQ(backend->memory()->in_use_bytes(MemoryKind::state), state_bytes(model));
+  state.name = "mean";
+  state.shape = Shape{20};
+  state.initial = 0;
+  const State& mean = model.state(state);
+  state.name = "other mean";
+  const State& other = model.state(state);
+  place_states(model, *backend);
+  EXPECT_EQ(floats(placed.pending), (std::vector<float>{5, 6, 7}));
+  EXPECT_EQ(floats(other.committed), std::vector<float>(20));
+  EXPECT_EQ(static_cast<const std::byte*>(other.pending.raw()) - static_cast<const std::byte*>(mean.pending.raw()), 128);
+  EXPECT_EQ(backend->memory()->in_use_bytes(MemoryKind::state), state_bytes(model));
 }
 
 }  // namespace

@@ -11,12 +11,6 @@ namespace {
 
 constexpr std::int64_t kTrainerSumBytes = 3 * size_bytes(DType::fp32);  // loss, weight and correct of a step
 
-std::int64_t operation_state_bytes(const Model& model) {
-  std::int64_t elements = 0;
-  for (const auto& state : model.states()) elements += state->shape.elements();
-  return 2 * elements * size_bytes(DType::fp32);  // committed and pending
-}
-
 std::int64_t add_up(const StepFigures& figures) {
   return figures.optimizer.total_bytes() + figures.plan.activations_bytes + figures.plan.workspace_bytes +
          figures.plan.input_bytes + figures.state_bytes + figures.staging_bytes;
@@ -40,7 +34,7 @@ StepFigures figures_of(const RunConfig& config, const Network& network, const Im
   figures.plan = plan->memory();
   // The rest of the evaluation's plan lies in the training plan's arena.
   figures.plan.input_bytes += evaluation->memory().input_bytes + BatchFeed::input_bytes(backend, *plan) + kTrainerSumBytes;
-  figures.state_bytes = operation_state_bytes(network.model);
+  figures.state_bytes = state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
                           BatchFeed::staging_bytes() + Evaluator::staging_bytes();
   figures.parameters = network.model.parameter_count();

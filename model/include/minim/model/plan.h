@@ -89,8 +89,10 @@ class Plan {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Allocates committed and pending tensors of all states of a model that have none, and fills them with their initial values.
-/// The model keeps the memory.
+/// Allocates committed and pending tensors of all states of a model that have none, and fills them with their initial values. What
+/// is placed together lies in the order of the model, each on a multiple of kAlignmentBytes. The model keeps the memory.
 void place_states(Model& model, Backend& backend);
+/// What that takes when none is placed.
+std::int64_t state_bytes(const Model& model);
 
 }  // namespace minim
