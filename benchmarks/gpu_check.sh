@@ -101,6 +101,16 @@ done
 compare lenet-mixed-on-two-ranks 2 --model lenet --batch 32 --accumulate 2
 say ""
 
+say "## All-reduce of an FP16 bucket" "" "Over all GPUs of the node. With one there is nothing to add: what is left is the cost of a call." ""
+gpus=$(nvidia-smi -L | grep -c '^GPU')
+if mpirun --oversubscribe --bind-to none -np "$gpus" "$build/benchmarks/nccl_bench" >"$work/bench" 2>"$work/log"; then
+  say "$gpus ranks:" "" "$(cat "$work/bench")"
+else
+  say "**failed**: $(tail -n 1 "$work/log")"
+  failed=1
+fi
+say ""
+
 say "## Throughput of one GPU, images/s" "" "Training steps on synthetic images, the last 10 of 40; PyTorch with channels last and, but for fp32, autocast." ""
 say "| network | precision | batch | minim | PyTorch |" "|---|---|---|---|---|"
 pytorch() { python3 benchmarks/pytorch_throughput.py "$@" 2>"$work/log" || echo "not available"; }
