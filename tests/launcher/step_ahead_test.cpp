@@ -4,6 +4,7 @@
 
 #include "launcher/rank_threads.h"
 #include "launcher/small_network.h"
+#include "launcher/toy_pair.h"
 #include "minim/launcher/trainer.h"
 #include "minim/runtime/error.h"
 
@@ -84,6 +85,38 @@ TEST(StepAhead, MakesTheSameStepsAndTellsOfEachAStepLater) {
     EXPECT_EQ(losses_ahead, losses);
     EXPECT_EQ(scales_ahead, scales);
     EXPECT_EQ(ahead.weights(), at_once.weights());
+  });
+}
+
+TEST(StepAhead, APhaseWaitsForTheWeightsThatItBorrows) {
+  run_ranks(2, [](Communicator& communicator) {
+    std::vector<std::vector<float>> weights;
+    for (const bool ahead : {false, true}) {
+      const auto backend = make_cpu_backend(1);
+      Model model;
+      ToyPair pair(model);
+      Trainer trainer(*backend, communicator, model, pair.phases(), {});
+      const Feed feed = [&](const MicroBatch& micro_batch) {
+        ToyPair::fill(*backend, micro_batch, 1000 * micro_batch.step + communicator.rank());
+        return 0;
+      };
+      for (int step = 0; step < 3; ++step) {
+        if (ahead) {
+          trainer.step_ahead(feed);
+        } else {
+          trainer.step(feed);
+        }
+      }
+      trainer.drain();
+      auto& all = weights.emplace_back();
+      for (int phase = 0; phase < trainer.phases(); ++phase) {
+        for (const Parameter* parameter : trainer.optimizer(phase).parameters()) {
+          const auto values = trainer.optimizer(phase).gather_array("master", *parameter);
+          all.insert(all.end(), values.begin(), values.end());
+        }
+      }
+    }
+    EXPECT_EQ(weights[0], weights[1]);
   });
 }
 

@@ -105,5 +105,24 @@ TEST(Overlap, ABucketThatIsCompleteEarlyWaitsItsTurn) {
   });
 }
 
+TEST(Overlap, AMissingGradientIsZeroOnEveryRankBeforeItIsReduced) {
+  testing::run_ranks(kRanks, [](Communicator& communicator) {
+    Rank rank(communicator);
+    for (Half& value : rank.parameters[0].gradient.span<Half>()) value = to_half(1);  // of a step before
+    rank.make_ready(2);
+    rank.make_ready(1);
+    const Event gate = Event::manual();
+    if (communicator.rank() == 0) rank.stream->wait(gate);
+    rank.optimizer->finish_step(*rank.stream, rank.sums, rank.sums, rank.sums, {});
+    if (communicator.rank() == 0) {
+      EXPECT_TRUE(rank.drive_until_reduced(1));
+      for (int i = 0; i < 1000; ++i) communicator.progress();  // the next reduction would be made now
+      gate.set();
+    }
+    rank.optimizer->drain();
+    for (const Half value : rank.parameters[0].gradient.span<Half>()) EXPECT_EQ(to_float(value), 0);
+  });
+}
+
 }  // namespace
 }  // namespace minim
