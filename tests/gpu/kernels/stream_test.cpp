@@ -202,6 +202,19 @@ TEST_F(CudaStreams, RepeatKernelsAsGraphsWithTheSameResults) {
   }
 }
 
+TEST_F(CudaStreams, RunHostFunctionsAfterKernelsThatAreKeptBackForAGraph) {
+  const auto backend = make_cuda_backend({.graphs = CudaGraphs::on});
+  const auto stream = backend->make_stream("test");
+  const Tensor x = backend->allocate_host_tensor(DType::fp32, {100}, MemoryKind::staging);
+  std::ranges::fill(x.span<float>(), 1.0F);
+  float seen = 0;
+  const auto twice = backend->prepare(Sum{.inputs = {x, x}, .y = x});
+  twice->launch(*stream);
+  stream->enqueue([&] { seen = x.span<float>()[0]; });
+  stream->synchronize();
+  EXPECT_EQ(seen, 2);
+}
+
 TEST_F(CudaStreams, RefuseStreamsOfOtherBackends) {
   const auto host = make_cpu_stream("host", 1);
   const Tensor x = on_device(3);
@@ -220,6 +233,26 @@ TEST(CudaBackend, KeepsItsMemoryFromTheHost) {
   }
   EXPECT_EQ(backend->memory()->in_use_bytes(), 0);
   EXPECT_THROW(backend->allocate(-1, MemoryKind::weights), InvalidArgument);
+}
+
+TEST(CudaBackend, CopiesForSeveralThreads) {
+  constexpr int kThreads = 4, kTimes = 50;
+  constexpr std::int64_t kCount = 1000;
+  const auto backend = make_cuda_backend({});
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      const Tensor x = backend->allocate_tensor(DType::fp32, {kCount}, MemoryKind::workspace);
+      for (int i = 0; i < kTimes; ++i) {
+        const std::vector<float> values(kCount, static_cast<float>(kThreads * i + t));
+        std::vector<float> back(kCount);
+        backend->copy(x, {values.data(), DType::fp32, Shape{kCount}});
+        backend->copy({back.data(), DType::fp32, Shape{kCount}}, x);
+        EXPECT_EQ(back, values);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(CudaBackend, SaysHowMuchMemoryIsMissing) {
