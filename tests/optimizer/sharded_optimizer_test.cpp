@@ -233,6 +233,21 @@ TEST(ShardedOptimizer, ReportsAWeightThatFp16CannotHoldAtTheNextAgreement) {
   });
 }
 
+TEST(ShardedOptimizer, InitializedAnewForgetsItsSteps) {
+  run_ranks(2, [](Communicator& communicator) {
+    RankJob job(communicator, constant_scale(64, AdamRule{}));
+    const auto train = [&] {
+      for (int step = 0; step < 2; ++step) {
+        job.step([&](int p, std::int64_t i) { return rough_gradient(communicator.rank(), p, i, step); });
+      }
+      return job.arrays();
+    };
+    const Arrays first = train();
+    job.optimizer->initialize(7);
+    EXPECT_EQ(train(), first);
+  });
+}
+
 TEST(ShardedOptimizer, FailsWhenARankRunsAnotherConfiguration) {
   run_ranks(2, [](Communicator& communicator) {
     OptimizerConfig config = plain();
