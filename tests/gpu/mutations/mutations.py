@@ -60,6 +60,7 @@ PROGRAM = f"minim_program {ON_DOUBLES} double_nvtx"
 LAUNCHER = Step("cuda", "launcher_tests", r"^(Trainer|StepAhead|Ranks/WorldSize)\.")
 OPTIMIZER = Step("cuda", "optimizer_tests", r"^(ShardedOptimizer|.*Overlap|Traffic|CheckGradients|ApplyUpdate|LossScaler|Agreement)")
 COMM = Step("cuda", "comm_tests", r"^(QueuedCommunicator|.*DeviceCollectives)")
+CHECKPOINT = Step("cuda", "launcher_tests", r"^(Checkpoint|SavedRun)\.")
 BACKEND = Step("cuda", f"cuda_backend_tests {ON_DOUBLES}", r"^cuda_backend\.(eager|lazy)$")
 KERNEL = Step("cuda", f"cuda_kernel_tests {ON_DOUBLES}", r"^cuda_kernels\.eager$")
 KERNEL_RANDOM = Step("cuda", f"cuda_backend_tests cuda_kernel_tests {ON_DOUBLES}", r"^cuda_(backend|kernels)\.random:1$")
@@ -71,11 +72,14 @@ TSAN = Step("cuda-tsan", PROGRAM, r"^tsan_train\.lazy$")
 
 # The first that fits a file.
 STEPS = [
+    (r"^comm/.*\.cu$", [NCCL, TRAINER, TSAN]),
+    (r"^optimizer/.*\.cu$", [KERNEL, TRAINER, KERNEL_RANDOM, TSAN]),
     (r"\.cuh?$", [BACKEND, KERNEL, TRAINER, KERNEL_RANDOM, TSAN]),
     (r"^runtime/src/cuda/", [BACKEND, TRAINER, NCCL, FAULTS, TSAN, TRAIN]),
     (r"^comm/src/nccl/", [NCCL, TRAINER, FAULTS, TSAN, TRAIN]),
     (r"^comm/", [COMM, NCCL, TRAINER, FAULTS, TSAN, TRAIN]),
     (r"^optimizer/", [OPTIMIZER, LAUNCHER, TRAINER, NCCL, TSAN, TRAIN]),
+    (r"^launcher/.*checkpoint", [CHECKPOINT, FAULTS, TSAN]),
     (r"^launcher/", [LAUNCHER, TRAINER, TRAIN, TSAN, FAULTS]),
 ]
 
@@ -130,7 +134,7 @@ def only_after_failure(lines, at):
 
 
 def found_in(path):
-    """Statements with a line of their own are skipped; instead of an event that is recorded, an empty one is taken."""
+    """Statements with a line of their own are skipped; instead of an event that is recorded, one is taken that has happened."""
     lines = (ROOT / path).read_text().splitlines()
     kernel = path.endswith((".cu", ".cuh"))
     for at, line in enumerate(lines):
@@ -138,7 +142,7 @@ def found_in(path):
         if not (BARRIER if kernel else WAIT).search(code) or not starts_statement(lines, at) or only_after_failure(lines, at):
             continue
         if RECORD.search(code) and not re.search(r"wait|precede", code):
-            yield Mutation(path, at, line.strip(), RECORD.sub("Event()", line))
+            yield Mutation(path, at, line.strip(), RECORD.sub(r"(static_cast<void>(\g<0>), Event())", line))
         elif code.endswith(";") and not re.match(r"\}|(return|const|auto|void)\b", code):
             yield Mutation(path, at, line.strip(), re.sub(r"\S", r"if (false) \g<0>", line, count=1))
 
@@ -234,11 +238,11 @@ class Scratch:
         failed = re.search(r"\d+ - (\S+) \((\w+)", ended[1].split("The following tests FAILED")[-1])
         if not failed:
             sys.exit(f"ctest failed:\n{ended[1]}")
-        part = re.search(r"\[  FAILED  \] ([\w/]+\.\w+)", ended[1])
-        said = re.search(r"(?:WARNING: (ThreadSanitizer: .*?)(?: \(pid|\n))|(?:\b(double: .*))", ended[1])
+        parts = re.findall(r"\[  FAILED  \] ([\w/]+\.[\w/]+)", ended[1])[:1] or re.findall(r"\[ RUN      \] ([\w/]+\.[\w/]+)", ended[1])[-1:]
+        said = re.search(r"(?:WARNING: (ThreadSanitizer: .*?)(?: \(pid|\n))|(?:^(?:\S+: )?(double: .*?)(?:, at |$))", ended[1], re.M)
         noticed = f"`{failed[1]}`"
-        if part and part[1] not in failed[1]:
-            noticed += f" {part[1]}"
+        if parts and parts[0] not in failed[1]:
+            noticed += f" {parts[0]}"
         if said:
             noticed += ", " + (said[1] or said[2])
         return noticed + (" does not end" if failed[2] == "Timeout" else "")
@@ -259,6 +263,7 @@ def readable(tests):
 
 def text_of(mutation):
     before, after = (code.split("  //")[0] for code in (mutation.statement, mutation.replacement.strip()))
+    after = re.sub(r"\(static_cast<void>\([\w.>-]+\(\)\), Event\(\)\)", "Event()", after)
     text = f"`{before}`" if after == f"if (false) {before}" else f"`{before}` → `{after}`"
     if mutation.count > 0:
         text += f" (no. {mutation.count + 1})"
@@ -269,15 +274,15 @@ def write_table(mutations, results, reasons):
     rows = []
     sums = {"noticed": 0, "not noticed, with a reason": 0, "not noticed": 0, "not run": 0}
     for mutation in mutations:
-        result = results.get(mutation.key, {"passed": 0})
+        result = results.get(mutation.key, {"passed": []})
         reason = reasons.get((mutation.path, mutation.statement, mutation.replacement.strip())) or reasons.get(
             (mutation.path, mutation.statement, "*"))
         if noticed := result.get("noticed"):
             kind, says = "noticed", noticed
-        elif result["passed"] == 0:
+        elif not result["passed"]:
             kind, says = "not run", "not run"
         else:
-            missing = [readable(step.tests) for step in mutation.steps[result["passed"]:]]
+            missing = [readable(step.tests) for step in mutation.steps if step.tests not in result["passed"]]
             kind = "not noticed, with a reason" if reason else "not noticed"
             says = "**not noticed**" + (f" (not run: {', '.join(missing)})" if missing else "") + (f": {reason}" if reason else "")
         sums[kind] += 1
@@ -304,20 +309,20 @@ def main():
     chosen = [m for m in mutations if text in m.key]
     for mutation in chosen:
         if text or mutation.key not in results:
-            results[mutation.key] = {"hash": hashes[mutation.path], "passed": 0}
+            results[mutation.key] = {"hash": hashes[mutation.path], "passed": []}
     write_table(mutations, results, reasons)
     scratch = Scratch(folder)
-    for passed in range(max(len(mutation.steps) for mutation in mutations)):
+    for number in range(max(len(mutation.steps) for mutation in mutations)):
         for mutation in chosen:
             result = results[mutation.key]
-            if result.get("noticed") or result["passed"] != passed or passed >= len(mutation.steps):
+            step = mutation.steps[number] if number < len(mutation.steps) else None
+            if result.get("noticed") or step is None or step.tests in result["passed"]:
                 continue
-            step = mutation.steps[passed]
             begin = time.monotonic()
             if noticed := scratch.judge(mutation, step):
                 result["noticed"] = noticed
             else:
-                result["passed"] += 1
+                result["passed"].append(step.tests)
             print(f"[{time.monotonic() - begin:.0f} s] {mutation.key}: {noticed or 'passes ' + readable(step.tests)}", flush=True)
             kept.write_text(json.dumps(results, indent=1))
             write_table(mutations, results, reasons)
