@@ -57,8 +57,8 @@ class TinyRun {
                                          Trainer::Options{.precision = options.precision, .seed = options.seed});
   }
 
-  /// Goes on from the step that the trainer is at.
-  void train(int steps) {
+  /// Goes on from the step that the trainer is at; with `ahead` a step is enqueued while the one before is at work.
+  void train(int steps, bool ahead = false) {
     TrainingLoader loader(*dataset_, *backend_,
                           {.batch = kGlobalBatch / communicator_.size(),
                            .rank = communicator_.rank(),
@@ -66,17 +66,23 @@ class TinyRun {
                            .dtype = compute_dtype(options_.precision),
                            .seed = options_.seed,
                            .start_position = position()});
+    const Feed feed = [&](const MicroBatch& micro_batch) {
+      const Batch& batch = loader.next();
+      const Plan& plan = *micro_batch.plans[0];
+      valid_samples_.span<std::int32_t>()[0] = batch.valid_samples;
+      micro_batch.stream.copy(plan.input("images"), batch.images);
+      micro_batch.stream.copy(plan.input("labels"), batch.labels);
+      micro_batch.stream.copy(plan.input("valid_samples"), valid_samples_);
+      return 0;
+    };
     for (int i = 0; i < steps; ++i) {
-      trainer_->step([&](const MicroBatch& micro_batch) {
-        const Batch& batch = loader.next();
-        const Plan& plan = *micro_batch.plans[0];
-        valid_samples_.span<std::int32_t>()[0] = batch.valid_samples;
-        micro_batch.stream.copy(plan.input("images"), batch.images);
-        micro_batch.stream.copy(plan.input("labels"), batch.labels);
-        micro_batch.stream.copy(plan.input("valid_samples"), valid_samples_);
-        return 0;
-      });
+      if (ahead) {
+        trainer_->step_ahead(feed);
+      } else {
+        trainer_->step(feed);
+      }
     }
+    trainer_->drain();
   }
 
   std::int64_t position() const { return trainer_->attempted() * kGlobalBatch; }

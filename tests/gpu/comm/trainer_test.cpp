@@ -63,5 +63,28 @@ TEST(TrainerWithNccl, HasTheSameWeightsOnAllRanksWhileTheLossScaleFallsAndGrows)
   }
 }
 
+/// The committed states of a rank, read without waiting for anything.
+std::vector<std::vector<float>> states_after(int steps, bool ahead) {
+  std::vector<std::vector<float>> states;
+  run_ranks(1, [&](Communicator& communicator) {
+    const auto make_backend = [] { return make_cuda_backend({}); };
+    const auto backend = make_backend();
+    use_nccl(communicator, *backend);
+    TinyRun run(communicator, {.make_backend = make_backend});
+    run.train(steps, ahead);
+    for (const auto& state : run.model().states()) {
+      download(run.backend(), state->committed, states.emplace_back(static_cast<std::size_t>(state->shape.elements())));
+    }
+  });
+  return states;
+}
+
+TEST(TrainerWithNccl, HasCommittedItsStatesWhenItIsDrained) {
+  const auto states = states_after(3, /*ahead=*/false);
+  EXPECT_FALSE(states.empty());
+  EXPECT_NE(states, states_after(2, /*ahead=*/false));
+  EXPECT_EQ(states, states_after(3, /*ahead=*/true));
+}
+
 }  // namespace
 }  // namespace minim::testing

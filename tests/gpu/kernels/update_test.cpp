@@ -75,6 +75,18 @@ TEST(CudaApplyUpdate, NamesTheFirstParameterThatItsTypeCannotHold) {
   EXPECT_EQ(slice.overflow(), 5);
 }
 
+TEST(CudaApplyUpdate, FindsAWeightThatItsTypeCannotHoldWhereverItLies) {
+  for (const std::int64_t element : {0, 1000, 1007, 20010}) {
+    const UpdateSlice slice({SgdRule{.momentum = 0}, DType::fp16, DType::fp16, true}, 20011,
+                            {{.begin = 0, .end = 20011, .parameter = 3}}, cuda());
+    slice.fill(7);
+    UpdateSlice::set(slice.gradient, element, 0);
+    UpdateSlice::set(slice.master, element, 65520);
+    slice.apply();
+    EXPECT_EQ(slice.overflow(), 3) << "element " << element;
+  }
+}
+
 TEST(CudaApplyUpdate, RefusesArraysThatDoNotFit) {
   add_update_kernels(*cuda());
   const Tensor weight = cuda()->allocate_tensor(DType::fp16, Shape{64}, MemoryKind::weights);
