@@ -175,6 +175,20 @@ TEST_P(Nccl, ADisagreementIsFoundBeforeNcclHangs) {
   });
 }
 
+TEST_P(Nccl, AllocationsOfDifferentSizesAreFound) {
+  if (size() == 1) return;  // nobody to disagree with
+  on_all_ranks([&](Rank& rank) {
+    try {
+      rank->allocate(*rank.backend, rank->rank() == size() - 1 ? 200 : 100, MemoryKind::gradients);
+      ADD_FAILURE() << "no CommError was thrown";
+    } catch (const CommError& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("allocation of 100 bytes"), std::string::npos) << text;
+      EXPECT_NE(text.find("allocation of 200 bytes"), std::string::npos) << text;
+    }
+  });
+}
+
 TEST_P(Nccl, AnAbortEndsACollectiveThatWaitsForARank) {
   if (size() == 1) return;  // nobody to wait for
   on_all_ranks([&](Rank& rank) {

@@ -132,11 +132,14 @@ TEST_F(CudaStreams, LetGoOfWorkThatHasRun) {
 }
 
 TEST_F(CudaStreams, LetHostFunctionsHoldMemoryOfTheDevice) {
-  // It is given back when CUDA can be called again, which host functions cannot.
-  stream_->enqueue([held = on_device(1000), pinned = on_host(1000)] {});
+  constexpr std::int64_t kCount = std::int64_t{1} << 24U;
+  const std::int64_t free_bytes = cuda_device_info(0).free_bytes;
+  stream_->enqueue([held = on_device(kCount), pinned = on_host(1000)] {});
   stream_->synchronize();
   EXPECT_EQ(backend_->memory()->in_use_bytes(), 0);
+  // It is given back when CUDA can be called again, which host functions cannot.
   on_device(10);
+  EXPECT_GT(cuda_device_info(0).free_bytes, free_bytes - kCount * size_bytes(DType::fp32) / 2);
 }
 
 TEST_F(CudaStreams, HaveEventsThatOnlyTheDeviceSets) {
