@@ -54,17 +54,24 @@ class Step:
     tests: str  # a pattern of ctest's
     filter: str = "*"  # of GoogleTest's
 
+    @property
+    def name(self):
+        plain = re.sub(r"[\\^$]|\.$", "", self.tests)
+        return plain if self.filter == "*" else f"{plain} ({self.filter})"
+
 
 ON_DOUBLES = "minim_kernels_emulated double_cudnn double_cublaslt double_nccl"
 PROGRAM = f"minim_program {ON_DOUBLES} double_nvtx"
 LAUNCHER = Step("cuda", "launcher_tests", r"^(Trainer|StepAhead|Ranks/WorldSize)\.")
 OPTIMIZER = Step("cuda", "optimizer_tests", r"^(ShardedOptimizer|.*Overlap|Traffic|CheckGradients|ApplyUpdate|LossScaler|Agreement)")
-COMM = Step("cuda", "comm_tests", r"^(QueuedCommunicator|.*DeviceCollectives)")
+COMM = Step("cuda", "comm_tests", r"^(QueuedCommunicator|.*DeviceCollectives|Groups/.*AnInputThatFails)")
+END_TO_END = Step("cuda", "minim_program", r"^minim\.(train|preemption)$")
 CHECKPOINT = Step("cuda", "launcher_tests", r"^(Checkpoint|SavedRun)\.")
 BACKEND = Step("cuda", f"cuda_backend_tests {ON_DOUBLES}", r"^cuda_backend\.(eager|lazy)$")
 KERNEL = Step("cuda", f"cuda_kernel_tests {ON_DOUBLES}", r"^cuda_kernels\.eager$")
 KERNEL_RANDOM = Step("cuda", f"cuda_backend_tests cuda_kernel_tests {ON_DOUBLES}", r"^cuda_(backend|kernels)\.random:1$")
 NCCL = Step("cuda", f"nccl_tests {ON_DOUBLES}", r"^nccl\.eager$", "Nccl/Nccl.*:Optimizer*:Nccl/Conformance.*")
+NCCL_FAILURE = Step("cuda", f"nccl_tests {ON_DOUBLES}", r"^nccl\.eager$", "Nccl/ConformanceUnderFailure.*")
 TRAINER = Step("cuda", f"nccl_trainer_tests {ON_DOUBLES}", r"^nccl_trainer\.(eager|lazy)$")
 TRAIN = Step("cuda", PROGRAM, r"^nccl_train\.")
 FAULTS = Step("cuda", f"nccl_lost_rank cuda_fault_tests {PROGRAM}", r"^nccl_lost_rank\.|^nccl_faults\.|^CudaFaults\.")
@@ -73,12 +80,14 @@ TSAN = Step("cuda-tsan", PROGRAM, r"^tsan_train\.lazy$")
 # The first that fits a file.
 STEPS = [
     (r"^comm/.*\.cu$", [NCCL, TRAINER, TSAN]),
-    (r"^optimizer/.*\.cu$", [KERNEL, TRAINER, KERNEL_RANDOM, TSAN]),
-    (r"\.cuh?$", [BACKEND, KERNEL, TRAINER, KERNEL_RANDOM, TSAN]),
+    (r"^optimizer/.*\.cu$", [KERNEL, TSAN, KERNEL_RANDOM, TRAINER]),
+    (r"\.cuh?$", [BACKEND, KERNEL, TSAN, KERNEL_RANDOM, TRAINER]),
+    (r"graph_cache", [BACKEND, TRAIN, TSAN]),
     (r"^runtime/src/cuda/", [BACKEND, TRAINER, NCCL, FAULTS, TSAN, TRAIN]),
-    (r"^comm/src/nccl/", [NCCL, TRAINER, FAULTS, TSAN, TRAIN]),
-    (r"^comm/", [COMM, NCCL, TRAINER, FAULTS, TSAN, TRAIN]),
+    (r"^comm/src/nccl/", [NCCL, TRAINER, FAULTS, NCCL_FAILURE, TSAN, TRAIN]),
+    (r"^comm/", [COMM, NCCL, TRAINER, FAULTS, NCCL_FAILURE, TSAN, TRAIN]),
     (r"^optimizer/", [OPTIMIZER, LAUNCHER, TRAINER, NCCL, TSAN, TRAIN]),
+    (r"^launcher/.*(command|evaluator)", [END_TO_END, TRAIN, TSAN, FAULTS]),
     (r"^launcher/.*checkpoint", [CHECKPOINT, FAULTS, TSAN]),
     (r"^launcher/", [LAUNCHER, TRAINER, TRAIN, TSAN, FAULTS]),
 ]
@@ -163,6 +172,16 @@ def entries_of(name):
             yield [part.strip() for part in line.split(" | ")]
 
 
+def reasons_for(mutations):
+    reasons = {}
+    for path, statement, replacement, reason in entries_of("reasons.txt"):
+        found = [m for m in mutations if m.path == path and statement in m.statement and replacement in m.replacement]
+        if not found:
+            sys.exit(f"reasons.txt: {path} has no mutation of: {statement}")
+        reasons.update({mutation.key: reason for mutation in found})
+    return reasons
+
+
 def all_mutations():
     paths = HOST + sorted(str(path.relative_to(ROOT)) for pattern in KERNELS for path in ROOT.glob(pattern))
     mutations = [mutation for path in paths for mutation in found_in(path)] + list(replacements())
@@ -196,7 +215,7 @@ class Scratch:
         file.write_text("\n".join(lines) + "\n")
 
     def run(self, command, limit, environment=None):
-        """(exit code, output), or None when it does not end in time."""
+        """(exit code, output); the code is None where it does not end in time."""
         process = subprocess.Popen(command, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                    env={**os.environ, **(environment or {})}, start_new_session=True)
         try:
@@ -204,8 +223,8 @@ class Scratch:
             return process.returncode, output
         except subprocess.TimeoutExpired:
             subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)  # ctest's tests have groups of their own
-            process.communicate()
-            return None
+            output, _ = process.communicate()
+            return None, output
 
     def build(self, step):
         if not (self.tree / "build" / step.preset / "CMakeCache.txt").exists():
@@ -217,25 +236,25 @@ class Scratch:
 
     def limit(self, step):
         """Seconds that the tests may take; found out by running them without a mutation."""
-        if step.tests not in self.limits:
+        if step.name not in self.limits:
             if not self.build(step):
                 sys.exit("the tree does not build")
             begin = time.monotonic()
             if noticed := self.test(step, 3600):
                 sys.exit(f"{noticed} fails without a mutation")
-            self.limits[step.tests] = 20 + 3 * (time.monotonic() - begin)
+            self.limits[step.name] = 20 + 3 * (time.monotonic() - begin)
             self.kept_limits.write_text(json.dumps(self.limits, indent=1))
-        return self.limits[step.tests]
+        return self.limits[step.name]
 
     def test(self, step, limit):
         """What fails, or None."""
         command = ["ctest", "--test-dir", f"build/{step.preset}", "--stop-on-failure", "--output-on-failure", "--no-tests=error", "-R", step.tests]
         ended = self.run(command, limit, {"GTEST_FILTER": step.filter} if step.filter != "*" else None)
-        if ended is None:
-            return f"`{readable(step.tests)}` does not end"
+        if ended[0] is None:
+            return f"`{re.findall(r'Start +[0-9]+: (.*)', ended[1])[-1]}` does not end"
         if ended[0] == 0:
             return None
-        failed = re.search(r"\d+ - (\S+) \((\w+)", ended[1].split("The following tests FAILED")[-1])
+        failed = re.search(r"\d+ - (\S+).*\((\w+)\)", ended[1].split("The following tests FAILED")[-1])
         if not failed:
             sys.exit(f"ctest failed:\n{ended[1]}")
         parts = re.findall(r"\[  FAILED  \] ([\w/]+\.[\w/]+)", ended[1])[:1] or re.findall(r"\[ RUN      \] ([\w/]+\.[\w/]+)", ended[1])[-1:]
@@ -257,10 +276,6 @@ class Scratch:
             self.restore(mutation.path)
 
 
-def readable(tests):
-    return re.sub(r"[\\^$]|\.$", "", tests)
-
-
 def text_of(mutation):
     before, after = (code.split("  //")[0] for code in (mutation.statement, mutation.replacement.strip()))
     after = re.sub(r"\(static_cast<void>\([\w.>-]+\(\)\), Event\(\)\)", "Event()", after)
@@ -275,14 +290,13 @@ def write_table(mutations, results, reasons):
     sums = {"noticed": 0, "not noticed, with a reason": 0, "not noticed": 0, "not run": 0}
     for mutation in mutations:
         result = results.get(mutation.key, {"passed": []})
-        reason = reasons.get((mutation.path, mutation.statement, mutation.replacement.strip())) or reasons.get(
-            (mutation.path, mutation.statement, "*"))
+        reason = reasons.get(mutation.key)
         if noticed := result.get("noticed"):
             kind, says = "noticed", noticed
         elif not result["passed"]:
             kind, says = "not run", "not run"
         else:
-            missing = [readable(step.tests) for step in mutation.steps if step.tests not in result["passed"]]
+            missing = [step.name for step in mutation.steps if step.name not in result["passed"]]
             kind = "not noticed, with a reason" if reason else "not noticed"
             says = "**not noticed**" + (f" (not run: {', '.join(missing)})" if missing else "") + (f": {reason}" if reason else "")
         sums[kind] += 1
@@ -303,7 +317,7 @@ def main():
     kept = folder / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     mutations = all_mutations()
-    reasons = {(path, statement, replacement): reason for path, statement, replacement, reason in entries_of("reasons.txt")}
+    reasons = reasons_for(mutations)
     hashes = {m.path: hashlib.sha256((ROOT / m.path).read_bytes()).hexdigest() for m in mutations}
     results = {m.key: results[m.key] for m in mutations if results.get(m.key, {}).get("hash") == hashes[m.path]}
     chosen = [m for m in mutations if text in m.key]
@@ -312,18 +326,22 @@ def main():
             results[mutation.key] = {"hash": hashes[mutation.path], "passed": []}
     write_table(mutations, results, reasons)
     scratch = Scratch(folder)
-    for number in range(max(len(mutation.steps) for mutation in mutations)):
+    most = max(len(mutation.steps) for mutation in mutations)
+    # What nobody is expected to notice comes last.
+    for number, expected in [(number, expected) for expected in (False, True) for number in range(most)]:
         for mutation in chosen:
+            if (mutation.key in reasons) != expected:
+                continue
             result = results[mutation.key]
             step = mutation.steps[number] if number < len(mutation.steps) else None
-            if result.get("noticed") or step is None or step.tests in result["passed"]:
+            if result.get("noticed") or step is None or step.name in result["passed"]:
                 continue
             begin = time.monotonic()
             if noticed := scratch.judge(mutation, step):
                 result["noticed"] = noticed
             else:
-                result["passed"].append(step.tests)
-            print(f"[{time.monotonic() - begin:.0f} s] {mutation.key}: {noticed or 'passes ' + readable(step.tests)}", flush=True)
+                result["passed"].append(step.name)
+            print(f"[{time.monotonic() - begin:.0f} s] {mutation.key}: {noticed or 'passes ' + step.name}", flush=True)
             kept.write_text(json.dumps(results, indent=1))
             write_table(mutations, results, reasons)
 
