@@ -8,6 +8,8 @@ __attribute__((weak)) void AnnotateIgnoreReadsBegin(const char* file, int line);
 __attribute__((weak)) void AnnotateIgnoreReadsEnd(const char* file, int line);
 __attribute__((weak)) void AnnotateIgnoreWritesBegin(const char* file, int line);
 __attribute__((weak)) void AnnotateIgnoreWritesEnd(const char* file, int line);
+__attribute__((weak)) void __tsan_read_range(void* address, unsigned long size_bytes);
+__attribute__((weak)) void __tsan_write_range(void* address, unsigned long size_bytes);
 __attribute__((weak)) void __tsan_acquire(void* address);
 __attribute__((weak)) void __tsan_release(void* address);
 __attribute__((weak)) void* __tsan_get_current_fiber();
@@ -59,6 +61,16 @@ Shown::Shown() : depth_(t_depth) {
 Shown::~Shown() {
   t_depth = depth_;
   if (depth_ > 0) hide();
+}
+
+void show_read(const void* address, std::size_t size_bytes) {
+  const Shown shown;
+  if (__tsan_read_range) __tsan_read_range(const_cast<void*>(address), size_bytes);
+}
+
+void show_write(void* address, std::size_t size_bytes) {
+  const Shown shown;
+  if (__tsan_write_range) __tsan_write_range(address, size_bytes);
 }
 
 void Order::publish() {

@@ -30,6 +30,10 @@ class Shown {
   int depth_;
 };
 
+/// Shows ThreadSanitizer an access in the program's name that is made, or has been made, within a `Hidden`.
+void show_read(const void* address, std::size_t size_bytes);
+void show_write(void* address, std::size_t size_bytes);
+
 /// A point in the order of things that CUDA guarantees: who observes it sees what was done before it was published.
 class Order {
  public:

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "double.h"
+#include "sanitizers.h"
 
 namespace nccl_double {
 namespace {
@@ -47,6 +48,7 @@ void reduce(SharedGroup& group, const Collective& collective, int first, std::si
 }
 
 void reduce(SharedGroup& group, const Collective& collective, int first, std::size_t count, char* to) {
+  doubles::show_write(to, count * size_bytes(static_cast<ncclDataType_t>(collective.call.type)));
   switch (collective.call.type) {
     case ncclFloat32: return reduce<float>(group, collective, first, count, to);
     case ncclFloat16: return reduce<__half>(group, collective, first, count, to);
@@ -81,12 +83,20 @@ template <class Take>
 bool for_chunks(SharedGroup& group, const char* shown, std::size_t bytes, Take take) {
   for (std::size_t offset = 0; offset < bytes; offset += kChunkBytes) {
     const std::size_t chunk_bytes = std::min(kChunkBytes, bytes - offset);
-    if (shown != nullptr) std::memcpy(group.own().chunk, shown + offset, chunk_bytes);
+    if (shown != nullptr) {
+      doubles::show_read(shown + offset, chunk_bytes);
+      std::memcpy(group.own().chunk, shown + offset, chunk_bytes);
+    }
     if (!group.meet()) return false;
     take(offset, chunk_bytes);
     if (!group.meet()) return false;
   }
   return true;
+}
+
+void put(char* to, const char* from, std::size_t bytes) {
+  doubles::show_write(to, bytes);
+  std::memcpy(to, from, bytes);
 }
 
 /// Moves a piece of the message where there is room for it. True when all of it is through.
@@ -95,6 +105,7 @@ bool push(Pair& pair, Message& message) {
   const std::size_t bytes = std::min(kPairBytes, message.bytes - message.done_bytes);
   pair.message_bytes = message.bytes;
   pair.piece_bytes = bytes;
+  doubles::show_read(message.data + message.done_bytes, bytes);
   std::memcpy(pair.piece, message.data + message.done_bytes, bytes);
   pair.full.store(1, std::memory_order_release);
   message.done_bytes += bytes;
@@ -108,7 +119,7 @@ bool pull(Pair& pair, Message& message, int rank) {
                    std::to_string(message.peer) + ", which sends " + std::to_string(pair.message_bytes))
                       .c_str());
   }
-  std::memcpy(message.data + message.done_bytes, pair.piece, pair.piece_bytes);
+  put(message.data + message.done_bytes, pair.piece, pair.piece_bytes);
   message.done_bytes += pair.piece_bytes;
   pair.full.store(0, std::memory_order_release);
   return message.done_bytes == message.bytes;
@@ -195,14 +206,16 @@ void run(SharedGroup& group, const Collective& collective) {
     case Kind::all_gather:
       for_chunks(group, collective.send, bytes, [&](std::size_t offset, std::size_t chunk_bytes) {
         for (int r = 0; r < size; ++r) {
-          std::memcpy(collective.receive + static_cast<std::size_t>(r) * bytes + offset, group.member(r).chunk, chunk_bytes);
+          char* const part = collective.receive + static_cast<std::size_t>(r) * bytes;
+          if (part != collective.send) put(part + offset, group.member(r).chunk, chunk_bytes);
         }
       });
       break;
     case Kind::broadcast:
       for_chunks(group, group.rank() == collective.call.root ? collective.send : nullptr, bytes,
                  [&](std::size_t offset, std::size_t chunk_bytes) {
-                   std::memcpy(collective.receive + offset, group.member(collective.call.root).chunk, chunk_bytes);
+                   if (collective.receive == collective.send && group.rank() == collective.call.root) return;
+                   put(collective.receive + offset, group.member(collective.call.root).chunk, chunk_bytes);
                  });
       break;
     case Kind::initialisation:
