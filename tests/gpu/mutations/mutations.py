@@ -86,10 +86,10 @@ STEPS = [
     (r"^runtime/src/cuda/", [BACKEND, TRAINER, NCCL, FAULTS, TSAN, TRAIN]),
     (r"^comm/src/nccl/", [NCCL, TRAINER, FAULTS, NCCL_FAILURE, TSAN, TRAIN]),
     (r"^comm/", [COMM, NCCL, TRAINER, FAULTS, NCCL_FAILURE, TSAN, TRAIN]),
-    (r"^optimizer/", [OPTIMIZER, LAUNCHER, TRAINER, NCCL, TSAN, TRAIN]),
-    (r"^launcher/.*(command|evaluator)", [END_TO_END, TRAIN, TSAN, FAULTS]),
+    (r"^optimizer/", [OPTIMIZER, LAUNCHER, TRAINER, TSAN, NCCL, TRAIN]),
+    (r"^launcher/.*(command|evaluator)", [END_TO_END, TRAIN, FAULTS, TSAN]),
     (r"^launcher/.*checkpoint", [CHECKPOINT, FAULTS, TSAN]),
-    (r"^launcher/", [LAUNCHER, TRAINER, TRAIN, TSAN, FAULTS]),
+    (r"^launcher/", [LAUNCHER, TRAINER, TRAIN, FAULTS, TSAN]),
 ]
 
 
