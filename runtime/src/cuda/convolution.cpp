@@ -22,21 +22,12 @@ using cudnn::BoundTensor;
 using cudnn::Execution;
 using cudnn::Plan;
 
-/// Makes the plan for a problem. Nothing is asked of cuDNN before there is a problem.
-using MakePlan = std::function<Plan(const ConvolutionProblem&)>;
-
-MakePlan first_plan(const std::function<cudnn::DeviceProperties()>& ask) {
-  return [ask, properties = std::optional<cudnn::DeviceProperties>()](const ConvolutionProblem& problem) mutable {
-    if (!properties) properties = ask();
-    return cudnn::plan_convolution(problem, *properties);
-  };
-}
+using MakePlan = std::function<Plan(const ConvolutionProblem&, const cudnn::DeviceProperties&)>;
 
 /// Timed on the device, where the cache does not know better already.
-Plan tuned_plan(const ConvolutionProblem& problem, const std::shared_ptr<CudaDevice>& device, cudnn::PlanCache& cache,
-                const std::function<void()>& at_work) {
+Plan tuned_plan(const ConvolutionProblem& problem, const cudnn::DeviceProperties& properties,
+                const std::shared_ptr<CudaDevice>& device, cudnn::PlanCache& cache, const std::function<void()>& at_work) {
   constexpr std::size_t kMostTimed = 8;
-  const auto properties = cudnn::DeviceProperties::of_device(device->index());
   const std::string name = cudnn::describe(problem);
   if (const std::string choice = cache.find(name); !choice.empty()) {
     try {
@@ -54,19 +45,24 @@ Plan tuned_plan(const ConvolutionProblem& problem, const std::shared_ptr<CudaDev
 /// The plans of one device: what asks for the size of a workspace and what is prepared later get the same. Thread-safe.
 class ConvolutionPlans {
  public:
-  explicit ConvolutionPlans(MakePlan make) : make_(std::move(make)) {}
+  /// `properties` is called when there is something to plan.
+  explicit ConvolutionPlans(std::function<cudnn::DeviceProperties()> properties, MakePlan make = cudnn::plan_convolution)
+      : ask_(std::move(properties)), make_(std::move(make)) {}
 
   std::shared_ptr<const Plan> find(const ConvolutionProblem& problem) {
     const std::scoped_lock lock(mutex_);
     const auto found = std::ranges::find(plans_, problem, &Entry::first);
     if (found != plans_.end()) return found->second;
-    return plans_.emplace_back(problem, std::make_shared<const Plan>(make_(problem))).second;
+    if (!properties_) properties_ = ask_();
+    return plans_.emplace_back(problem, std::make_shared<const Plan>(make_(problem, *properties_))).second;
   }
 
  private:
   using Entry = std::pair<ConvolutionProblem, std::shared_ptr<const Plan>>;
 
   std::mutex mutex_;
+  std::function<cudnn::DeviceProperties()> ask_;
+  std::optional<cudnn::DeviceProperties> properties_;
   MakePlan make_;
   std::vector<Entry> plans_;
 };
@@ -142,20 +138,22 @@ void add_workspace(Backend& backend, const std::shared_ptr<ConvolutionPlans>& pl
 }  // namespace
 
 void add_convolution_kernels(Backend& backend, const std::shared_ptr<CudaDevice>& device, const CudaOptions& options) {
-  MakePlan make = first_plan([index = device->index()] { return cudnn::DeviceProperties::of_device(index); });
+  MakePlan make = cudnn::plan_convolution;
   if (options.autotune) {
-    make = [device, cache = cudnn::plan_cache_for(device->info()), at_work = options.at_work](const ConvolutionProblem& problem) {
-      return tuned_plan(problem, device, *cache, at_work);
+    make = [device, cache = cudnn::plan_cache_for(device->info()), at_work = options.at_work](
+               const ConvolutionProblem& problem, const cudnn::DeviceProperties& properties) {
+      return tuned_plan(problem, properties, device, *cache, at_work);
     };
   }
-  const auto plans = std::make_shared<ConvolutionPlans>(std::move(make));
+  const auto properties = [index = device->index()] { return cudnn::DeviceProperties::of_device(index); };
+  const auto plans = std::make_shared<ConvolutionPlans>(properties, std::move(make));
   add<Conv2dForward>(backend, plans);
   add<Conv2dBackwardData>(backend, plans);
   add<Conv2dBackwardWeights>(backend, plans);
 }
 
 void add_convolution_workspaces(Backend& backend, const GpuModel& model) {
-  const auto plans = std::make_shared<ConvolutionPlans>(first_plan([model] { return cudnn::DeviceProperties::of_model(model); }));
+  const auto plans = std::make_shared<ConvolutionPlans>([model] { return cudnn::DeviceProperties::of_model(model); });
   add_workspace<Conv2dForward>(backend, plans);
   add_workspace<Conv2dBackwardData>(backend, plans);
   add_workspace<Conv2dBackwardWeights>(backend, plans);
