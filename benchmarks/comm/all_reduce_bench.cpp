@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "minim/comm/mpi.h"
+#include "mpi_main.h"
 
 namespace minim {
 namespace {
@@ -299,15 +300,5 @@ Options parse(int argc, char** argv) {
 }  // namespace minim
 
 int main(int argc, char** argv) {
-  MPI_Init(&argc, &argv);
-  int status = 0;
-  try {
-    minim::run(minim::parse(argc, argv));
-  } catch (const std::exception& error) {
-    std::cerr << "all_reduce_bench: " << error.what() << "\n";
-    status = 1;
-  }
-  if (status != 0) MPI_Abort(MPI_COMM_WORLD, status);
-  MPI_Finalize();
-  return status;
+  return minim::mpi_main(argc, argv, "all_reduce_bench", [&] { minim::run(minim::parse(argc, argv)); });
 }

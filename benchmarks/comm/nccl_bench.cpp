@@ -14,22 +14,19 @@
 #include <string_view>
 #include <vector>
 
+#include "command/device_survey.h"
 #include "minim/comm/mpi.h"
 #include "minim/comm/nccl.h"
 #include "minim/runtime/cuda.h"
-#include "minim/runtime/transfer.h"
+#include "mpi_main.h"
 
 namespace minim {
 namespace {
 
-/// The device of this rank: those of a node in turn.
 std::unique_ptr<Backend> open_device(const Communicator& group) {
-  int in_node = 0;
-  for (int other = 0; other < group.rank(); ++other) in_node += group.node_of(other) == group.node_of(group.rank()) ? 1 : 0;
-  std::string reason;
-  const int devices = cuda_device_count(reason);
-  if (devices == 0) throw std::runtime_error(reason);
-  return make_cuda_backend({.device = in_node % devices});
+  const auto report = command::look_for_device(group, /*wanted=*/true);
+  if (report.name.empty()) throw std::runtime_error(report.reason);
+  return make_cuda_backend({.device = report.device});
 }
 
 class Bench {
@@ -100,17 +97,9 @@ void run(bool brief) {
 }  // namespace minim
 
 int main(int argc, char** argv) {
-  MPI_Init(&argc, &argv);
-  int status = 0;
-  try {
+  return minim::mpi_main(argc, argv, "nccl_bench", [&] {
     const bool brief = argc == 2 && std::string_view(argv[1]) == "--short";
     if (argc > 1 && !brief) throw std::runtime_error("usage: nccl_bench [--short]");
     minim::run(brief);
-  } catch (const std::exception& error) {
-    std::cerr << "nccl_bench: " << error.what() << "\n";
-    status = 1;
-  }
-  if (status != 0) MPI_Abort(MPI_COMM_WORLD, status);
-  MPI_Finalize();
-  return status;
+  });
 }
