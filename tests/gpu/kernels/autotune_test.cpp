@@ -47,15 +47,14 @@ TEST(Autotune, HasPlansToChooseFrom) {
   EXPECT_THROW(plans_of_convolution(kProblem, DeviceProperties::of_device(0), 8, "no such choice"), DeviceError);
 }
 
-// Only with settings of their own.
-TEST(Autotune, DISABLED_TakesTheFastest) {
+TEST(Autotune, TakesTheFastest) {
   int calls = 0;
   EXPECT_EQ(fastest(&calls), proposed().at(1).choice);
   EXPECT_GT(calls, 3);
 }
-TEST(Autotune, DISABLED_PassesOverTheFastestWhenItsSumsAreWrong) { EXPECT_NE(fastest(), proposed().at(1).choice); }
-TEST(Autotune, DISABLED_PassesOverTheFirstWhenItsSumsAreWrong) { EXPECT_EQ(fastest(), proposed().at(2).choice); }
-TEST(Autotune, DISABLED_IsDoneWithoutWhereThereIsNoMemory) { EXPECT_EQ(fastest(), ""); }
+TEST(Autotune, PassesOverTheFastestWhenItsSumsAreWrong) { EXPECT_NE(fastest(), proposed().at(1).choice); }
+TEST(Autotune, PassesOverTheFirstWhenItsSumsAreWrong) { EXPECT_EQ(fastest(), proposed().at(2).choice); }
+TEST(Autotune, IsDoneWithoutWhereThereIsNoMemory) { EXPECT_EQ(fastest(), ""); }
 
 /// What a backend with such a cache says of the problem's workspace, which tells plans apart, and the file that is there then.
 std::string file_after_planning(const fs::path& directory) {
@@ -72,37 +71,9 @@ std::string file_after_planning(const fs::path& directory) {
   return text;
 }
 
-TEST(Autotune, DISABLED_RemembersItsChoiceInAFile) {
+TEST(Autotune, RemembersItsChoiceInAFile) {
   const testing::ScratchDirectory scratch;
   EXPECT_EQ(file_after_planning(scratch.path()), describe(kProblem) + " = " + proposed().at(1).choice + "\n");
-}
-
-TEST(PlanCache, OutlivesTheProcessAndIsShared) {
-  const testing::ScratchDirectory scratch;
-  const fs::path file = scratch.path() / "new" / "gpu.plans";
-  PlanCache one(file), other(file);
-  EXPECT_EQ(one.find("a, b = c"), "");
-  one.keep("a", "1 2:3");
-  other.keep("b", "4");
-  EXPECT_EQ(PlanCache(file).find("a"), "1 2:3");
-  EXPECT_EQ(PlanCache(file).find("b"), "4");
-  one.keep("a", "5");
-  EXPECT_EQ(PlanCache(file).find("a"), "5");
-  EXPECT_EQ(PlanCache(file).find("b"), "4");
-  EXPECT_EQ(std::distance(fs::directory_iterator(file.parent_path()), fs::directory_iterator()), 1);
-}
-
-TEST(PlanCache, DoesWithoutAFile) {
-  const testing::ScratchDirectory scratch;
-  std::ofstream(scratch.path() / "file") << "\x01 no equals sign\n = \na = 1";
-  PlanCache damaged(scratch.path() / "file");
-  EXPECT_EQ(damaged.find("a"), "1");
-  PlanCache impossible(scratch.path() / "file" / "below" / "gpu.plans");
-  impossible.keep("a", "2");
-  EXPECT_EQ(impossible.find("a"), "2");
-  PlanCache none({});
-  none.keep("a", "3");
-  EXPECT_EQ(none.find("a"), "3");
 }
 
 }  // namespace

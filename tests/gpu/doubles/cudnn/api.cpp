@@ -1,10 +1,6 @@
 // Put in front of cuDNN, whose own library checks descriptors and makes plans, for a device that is not there. What this double
-// replaces is the device's part: handles, and the execution of plans. What the environment asks for:
-//
-//     MINIM_DOUBLE_PROPOSALS   fast:NUMBER[,wrong:NUMBER]: of cuDNN's proposals for one problem, numbered from 0 in the order in
-//     which
-//                              their plans are executed first, one that takes less time than all others and one that computes
-//                              nothing
+// replaces is the device's part: handles, and the execution of plans. MINIM_DOUBLE_PROPOSALS makes one proposal fast and
+// another one wrong, see tests/gpu/README.md.
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
 #include <dlfcn.h>
