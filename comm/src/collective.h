@@ -34,7 +34,9 @@ class Collective {
   Signature signature() const;
 
   bool begun() const { return steps_.has_value(); }
-  void begin(Steps steps) { steps_.emplace(std::move(steps)); }
+  /// `number`: how many the communicator has begun, this one counted; the same on all ranks.
+  void begin(Steps steps, std::uint64_t number) { steps_.emplace(std::move(steps)), number_ = number; }
+  std::uint64_t number() const { return number_; }
   Advance advance() { return steps_->advance(); }
 
   /// All has been done but what a device has still to do, which happens with `rest`.
@@ -54,6 +56,7 @@ class Collective {
  private:
   Request request_;
   std::optional<Steps> steps_;
+  std::uint64_t number_ = 0;
   std::optional<Event> rest_;
   std::optional<Event> event_;  // made for those who ask
   std::exception_ptr failure_;

@@ -222,6 +222,10 @@ void GroupCommunicator::send_hint() {
 void GroupCommunicator::give_up(const Collective& collective, Clock::duration silent) {
   const Signature signature = collective.signature();
   std::vector<int> ranks = silent_ranks();
+  if (const auto behind = node_.devices_behind(collective.number()); ranks.empty() && collective.rest() && !behind.empty()) {
+    throw CommError(fmt::format("{}: not reached by the device of {} after {:.1f} s", signature.title(), rank_list(behind),
+                                std::chrono::duration<double>(silent).count()));
+  }
   // A node's first rank knows best about other nodes; its peers give it time to speak.
   const bool first_rank_knows = ranks.empty() || (topology_.local_rank != 0 && node_.waits_for_other_nodes(rank()));
   if (first_rank_knows && silent < deadline_ * 5 / 4) return;

@@ -32,6 +32,7 @@ class GroupCommunicator : public QueuedCommunicator {
   bool begins_early(const Collective& collective) final;
   Steps start(const Collective& collective) final;
   std::optional<Event> rest() final { return rest_; }
+  void show_input_ready(const Collective& collective) final { node_.set_device_at(collective.number()); }
   bool device_is_sound() final { return !device_ || device_->is_sound(); }
   void check_node() final;
   void check_other_nodes() final;

@@ -36,6 +36,14 @@ std::vector<int> NodeGroup::missing() const {
   return ranks;
 }
 
+std::vector<int> NodeGroup::devices_behind(std::uint64_t number) const {
+  std::vector<int> ranks;
+  for (const int rank : topology_.local_ranks()) {
+    if (board_of(rank).device_at.load(std::memory_order_acquire) < number) ranks.push_back(rank);
+  }
+  return ranks;
+}
+
 bool NodeGroup::has_ended(int rank) const {
   const ProcessId& self = board_of(topology_.rank).process;
   const ProcessId& peer = board_of(rank).process;

@@ -33,6 +33,10 @@ class NodeGroup {
   /// While this rank waits for other nodes, its peers do not take it for missing.
   void set_waits_for_other_nodes(bool waits) { own().waits_for_other_nodes.store(waits, std::memory_order_release); }
   bool waits_for_other_nodes(int rank) const { return board_of(rank).waits_for_other_nodes.load(std::memory_order_acquire); }
+  /// This rank's device has the input of collective `number` ready.
+  void set_device_at(std::uint64_t number) { own().device_at.store(number, std::memory_order_release); }
+  /// Ranks whose devices were not seen to be so far.
+  std::vector<int> devices_behind(std::uint64_t number) const;
   bool has_left(int rank) const { return board_of(rank).left.load(std::memory_order_acquire); }
   /// Whether the process of a rank has ended, as far as this one can see it.
   bool has_ended(int rank) const;

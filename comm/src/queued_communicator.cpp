@@ -117,7 +117,7 @@ Advance QueuedCommunicator::advance_head() {
     }
     check_node();  // peers that have given up do not come back for this one
     check_other_nodes();
-    head.begin(start(head));
+    head.begin(start(head), ++begun_);
   }
   const Advance advance = head.advance();
   if (advance == Advance::completed) {
@@ -151,9 +151,10 @@ bool QueuedCommunicator::complete_rest() {
 }
 
 /// The collective in which peers may be missing; null when this rank itself is not there yet.
-const Collective* QueuedCommunicator::awaits_peers() const {
+const Collective* QueuedCommunicator::awaits_peers() {
   if (!queue_.empty() && queue_.front()->begun()) return queue_.front().get();
   if (on_device_.empty() || !on_device_.front()->request().options.after.done()) return nullptr;
+  show_input_ready(*on_device_.front());
   return on_device_.front().get();
 }
 

@@ -41,6 +41,8 @@ class QueuedCommunicator : public Communicator {
   virtual std::optional<Event> rest() { return std::nullopt; }
   /// Whether what has ended on the device has ended well, as far as can be told. Throws what ends the group.
   virtual bool device_is_sound() { return true; }
+  /// A device has the input of this collective ready, and waits for those of the other ranks. Called again and again.
+  virtual void show_input_ready(const Collective& /*collective*/) {}
   /// Throws CommError when the node has failed elsewhere. Called at every poll that found nothing to do.
   virtual void check_node() = 0;
   /// Throws CommError when another node says so. Called now and then.
@@ -67,12 +69,13 @@ class QueuedCommunicator : public Communicator {
   Advance step();
   Advance advance_head();
   bool complete_rest();
-  const Collective* awaits_peers() const;
+  const Collective* awaits_peers();
   void check_input(const Collective& collective);
   void watch();
 
   std::deque<std::shared_ptr<Collective>> queue_;
   std::deque<std::shared_ptr<Collective>> on_device_;  // before those in the queue
+  std::uint64_t begun_ = 0;                            // collectives
   std::exception_ptr failure_;
   Clock::time_point silent_since_;  // the last movement, or the last sign of work
   bool silence_timed_ = false;      // silent_since_ is set when silence is first looked at: a quick collective reads no clock

@@ -30,9 +30,10 @@ struct alignas(128) RankBoard {
   Location location[2];
 
   alignas(64) std::atomic<bool> waits_for_other_nodes{false};
-  std::atomic<bool> left{false};  ///< its communicator has been destroyed
+  std::atomic<bool> left{false};             ///< its communicator has been destroyed
   std::atomic<std::uint64_t> work_signs{0};  ///< how often it has shown that it is at work
   std::atomic<std::uint64_t> work_words{0};  ///< how often other nodes told it that they are
+  std::atomic<std::uint64_t> device_at{0};   ///< number of the last collective whose input its device was seen to have ready
   ProcessId process;
   Signature signature[2];
 };
