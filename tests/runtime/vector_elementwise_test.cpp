@@ -87,7 +87,24 @@ TEST_P(VectorElementwise, SumAddsInOrderAndRoundsOnce) {
         expect_oracle(
             args, dtype, {count}, [](Sum& sum, const Tensor& y) { sum.y = y; }, what);
       }
+      const Tensor mask = make_special(dtype, count, 9);
+      args.mask = mask;
+      expect_oracle(
+          args, dtype, {count}, [](Sum& sum, const Tensor& y) { sum.y = y; }, "masked, of " + describe(dtype, count));
     }
+  }
+}
+
+TEST_P(VectorElementwise, MaskedSumWorksInPiecesAndOnThreads) {
+  constexpr std::int64_t kCount = 100003;
+  const Tensor a = make_special(DType::fp16, kCount, 1), b = make_special(DType::fp16, kCount, 2);
+  const Tensor mask = make_special(DType::fp16, kCount, 3), wanted = make(DType::fp16, {kCount});
+  run_oracle(Sum{.inputs = {a, b}, .mask = mask, .y = wanted});
+  for (const int threads : {1, 3}) {
+    const Tensor found = make(DType::fp16, {kCount});
+    use_threads(threads);
+    run_fast(Sum{.inputs = {a, b}, .mask = mask, .y = found});
+    expect_same(found, wanted, std::to_string(threads) + " threads");
   }
 }
 

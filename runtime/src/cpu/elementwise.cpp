@@ -1,5 +1,6 @@
 #include "minim/runtime/kernels/elementwise.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/parallel.h"
@@ -36,10 +37,18 @@ void run_relu_backward(const ReluBackward& args) {
 std::function<void()> make_sum(const Sum& args) {
   std::vector<const void*> inputs;
   for (const auto& input : args.inputs) inputs.push_back(input.raw());
-  return [inputs = std::move(inputs), y = args.y] {
+  return [inputs = std::move(inputs), mask = args.mask, y = args.y] {
+    const DType dtype = y.dtype();
     void* const output = y.raw();
     parallel_for(y.elements(), kElementsPerThread, [&](std::int64_t begin, std::int64_t end) {
-      simd::reduce_scaled(inputs, y.dtype(), begin, end, 1, {&output, 1});
+      // In pieces that are still in the cache when the mask comes.
+      for (; begin < end; begin += kElementsPerThread) {
+        const std::int64_t piece = std::min(kElementsPerThread, end - begin), offset_bytes = begin * size_bytes(dtype);
+        simd::reduce_scaled(inputs, dtype, begin, begin + piece, 1, {&output, 1});
+        if (!mask.present()) continue;
+        auto* const sums = static_cast<std::byte*>(output) + offset_bytes;
+        relu_backward(dtype, static_cast<const std::byte*>(mask.raw()) + offset_bytes, sums, sums, piece);
+      }
     });
   };
 }

@@ -25,8 +25,9 @@ __device__ float sum_at(const Sources<T, kCapacity>& sources, std::int64_t i) {
   return sum;
 }
 
+/// `mask` may be null.
 template <class T, int kCapacity>
-__global__ void sum(FlatLoop loop, Sources<T, kCapacity> sources, T* y) {
+__global__ void sum(FlatLoop loop, Sources<T, kCapacity> sources, const T* mask, T* y) {
   constexpr int kCount = kPack<T>;
   for (std::int64_t i = grid_thread(); i < loop.packs; i += grid_threads()) {
     float sums[kCount];
@@ -36,11 +37,15 @@ __global__ void sum(FlatLoop loop, Sources<T, kCapacity> sources, T* y) {
       pack = load_pack<kCount>(sources.arrays[s] + i * kCount);
       for (int k = 0; k < kCount; ++k) sums[k] += to_float(pack.values[k]);
     }
+    if (mask != nullptr) {
+      pack = load_pack<kCount>(mask + i * kCount);
+      for (int k = 0; k < kCount; ++k) sums[k] = to_float(pack.values[k]) > 0 ? sums[k] : 0;
+    }
     for (int k = 0; k < kCount; ++k) pack.values[k] = round_to<T>(sums[k]);
     store_pack(y + i * kCount, pack);
   }
   for (std::int64_t i = loop.packs * kCount + grid_thread(); i < loop.elements; i += grid_threads()) {
-    y[i] = round_to<T>(sum_at(sources, i));
+    y[i] = round_to<T>(mask == nullptr || to_float(mask[i]) > 0 ? sum_at(sources, i) : 0);
   }
 }
 
@@ -48,13 +53,15 @@ template <class T, int kCapacity>
 std::function<void(Stream&)> make_typed(const Sum& args) {
   constexpr int kCount = kPack<T>;
   T* y = device_pointer<T>(args.y);
+  const T* mask = args.mask.present() ? device_pointer<T>(args.mask) : nullptr;
   Sources<T, kCapacity> sources{.count = static_cast<int>(args.inputs.size())};
   FlatLoop loop = flat_loop<kCount>(args.y.elements(), y);
   for (std::size_t s = 0; s < args.inputs.size(); ++s) {
     sources.arrays[s] = device_pointer<T>(args.inputs[s]);
     if (!is_aligned(sources.arrays[s])) loop.packs = 0;
   }
-  return [=](Stream& stream) { launch<sum<T, kCapacity>>(stream, shape_for<kCount>(loop), loop, sources, y); };
+  if (!is_aligned(mask)) loop.packs = 0;
+  return [=](Stream& stream) { launch<sum<T, kCapacity>>(stream, shape_for<kCount>(loop), loop, sources, mask, y); };
 }
 
 std::function<void(Stream&)> make_sum(const Sum& args) {

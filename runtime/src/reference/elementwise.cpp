@@ -56,7 +56,7 @@ void run(const Sum& args) {
   for (std::int64_t i = 0; i < args.y.elements(); ++i) {
     float sum = Input(args.inputs[0])[i];
     for (std::size_t k = 1; k < args.inputs.size(); ++k) sum += Input(args.inputs[k])[i];
-    y.store(i, sum);
+    y.store(i, !args.mask.present() || Input(args.mask)[i] > 0 ? sum : 0);
   }
 }
 

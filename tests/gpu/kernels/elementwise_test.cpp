@@ -79,6 +79,17 @@ TEST_F(CudaElementwise, SumAddsInTheCpusOrder) {
   });
 }
 
+TEST_F(CudaElementwise, SumIsMaskedAsTheCpus) {
+  for_each_case([&](DType dtype, const Shape& shape, std::int64_t offset, const std::string& what) {
+    for (const std::int64_t mask_offset : {offset, std::int64_t{1}}) {
+      const Twin a = make_special(dtype, shape, 1, offset), b = make_special(dtype, shape, 2, offset);
+      const Twin mask = make_special(dtype, shape, 3, mask_offset), y = make(dtype, shape, offset);
+      run_both([&](Side side) { return Sum{.inputs = {a[side], b[side]}, .mask = mask[side], .y = y[side]}; });
+      expect_equal_values(y, what + ", mask at " + std::to_string(mask_offset));
+    }
+  });
+}
+
 TEST_F(CudaElementwise, SumMayOverwriteAnInput) {
   const Twin a = make_filled(DType::fp16, {1031}, 1), b = make_filled(DType::fp16, {1031}, 2);
   run_both([&](Side side) { return Sum{.inputs = {a[side], b[side], a[side]}, .y = b[side]}; });

@@ -33,6 +33,12 @@ TEST_F(ReferenceElementwise, SumAddsInFp32InTheOrderOfTheInputs) {
   EXPECT_EQ(values(y), Floats{1});
 }
 
+TEST_F(ReferenceElementwise, SumIsZeroWhereItsMaskIsNotPositive) {
+  const Tensor x = tensor({4}, {1, 2, NAN, 4}), y = untouched({4});
+  run(Sum{.inputs = {x, x}, .mask = tensor({4}, {0, 0.5F, NAN, INFINITY}), .y = y});
+  EXPECT_EQ(values(y), (Floats{0, 4, 0, 8}));
+}
+
 TEST_F(ReferenceElementwise, SumRoundsOnce) {
   // 2048 + 1 + 1 = 2050; rounding in between would stay at 2048.
   const Tensor x = tensor({1}, {2048}, DType::fp16), one = tensor({1}, {1}, DType::fp16);

@@ -19,9 +19,11 @@ struct ReluBackward {
   TensorView dx;
 };
 
-/// y = sum of the inputs, added in FP32 in their order, rounded once. y may be one of the inputs.
+/// y = sum of the inputs, added in FP32 in their order, rounded once; with a mask 0 where that is not > 0, as the gradient of a
+/// ReLU. y may be one of the inputs.
 struct Sum {
   std::vector<ConstTensorView> inputs;  ///< at least one, all of one shape and type
+  ConstTensorView mask;                 ///< as an input; may be absent
   TensorView y;
 };
 
