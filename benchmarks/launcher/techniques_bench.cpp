@@ -72,7 +72,7 @@ Curve train(const Construction& construction, const Variant& variant) {
   const Value x = graph.input("x", ElementType::activation, Shape{Shape::kBatch, kFeatures});
   const Value labels = graph.input("labels", ElementType::int32, Shape{Shape::kBatch});
   const Value weights = graph.input("sample_weights", ElementType::fp32, Shape{Shape::kBatch});
-  const LossValues loss = graph.softmax_cross_entropy("loss", graph.linear("fc", x, 2, /*bias=*/false), labels, {}, weights);
+  const LossValues loss = graph.softmax_cross_entropy("loss", graph.linear("fc", x, 2, {.bias = false}), labels, {}, weights);
   graph.output("loss", loss.loss);
   graph.output("weight", loss.weight);
   graph.output("correct", loss.correct);

@@ -70,21 +70,24 @@ Value Graph::conv2d(const std::string& name, Value x, std::int64_t channels, Con
   return add(name, std::move(operation), {x}, std::move(parameters)).front();
 }
 
-Value Graph::linear(const std::string& name, Value x, std::int64_t features, bool bias) {
+Value Graph::linear(const std::string& name, Value x, std::int64_t features, LinearOptions options) {
   const std::int64_t fan_in = last_dimension(spec(x).shape);
   const Shape wanted{features, fan_in};
-  auto operation = make_linear(existing_shape(*model_, name + ".weight", wanted), bias);
+  auto operation = make_linear(existing_shape(*model_, name + ".weight", wanted), options);
   infer(name, *operation, std::vector{x});
 
   std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, {}, uniform_by_fan_in(fan_in)))};
-  if (bias) parameters.push_back(&model_->parameter(bias_of(name, features, uniform_by_fan_in(fan_in))));
+  if (options.bias) parameters.push_back(&model_->parameter(bias_of(name, features, uniform_by_fan_in(fan_in))));
   return add(name, std::move(operation), {x}, std::move(parameters)).front();
 }
 
-Value Graph::batch_norm(const std::string& name, Value x, BatchNormOptions options) {
+Value Graph::batch_norm(const std::string& name, Value x, BatchNormOptions options, std::optional<Value> addend) {
   const std::int64_t channels = last_dimension(spec(x).shape);
-  auto operation = make_batch_norm(last_dimension(existing_shape(*model_, name + ".weight", Shape{channels})), options);
-  infer(name, *operation, std::vector{x});
+  auto operation =
+      make_batch_norm(last_dimension(existing_shape(*model_, name + ".weight", Shape{channels})), options, addend.has_value());
+  std::vector<Value> inputs{x};
+  if (addend) inputs.push_back(*addend);
+  infer(name, *operation, inputs);
 
   Parameter gamma = weight_of(name, Shape{channels}, {}, Initializer::constant(options.gamma_initial));
   Parameter beta = bias_of(name, channels, Initializer::constant(0));
@@ -93,7 +96,7 @@ Value Graph::batch_norm(const std::string& name, Value x, BatchNormOptions optio
   std::vector<Parameter*> parameters{&model_->parameter(gamma), &model_->parameter(beta)};
   std::vector<State*> states{&model_->state(running(name + ".running_mean", channels, 0)),
                              &model_->state(running(name + ".running_variance", channels, 1))};
-  return add(name, std::move(operation), {x}, std::move(parameters), std::move(states)).front();
+  return add(name, std::move(operation), std::move(inputs), std::move(parameters), std::move(states)).front();
 }
 
 Value Graph::relu(const std::string& name, Value x) { return add(name, make_relu(), {x}).front(); }

@@ -69,9 +69,17 @@ std::vector<OperationCase> others() {
   const Shape image{kN, 3, 5, 2};
   return {
       {"linear", {Shape{kN, 7}}, 3, [](Graph& g, const Values& v) { return g.linear("op", v[0], 5); }, 8},
-      {"linear_without_bias", {Shape{kN, 1}}, 1, [](Graph& g, const Values& v) { return g.linear("op", v[0], 1, false); }},
+      {"linear_without_bias",
+       {Shape{kN, 1}},
+       1,
+       [](Graph& g, const Values& v) { return g.linear("op", v[0], 1, {.bias = false}); }},
       {"batch_norm_of_images", {Shape{kN, 4, 5, 3}}, 3, [](Graph& g, const Values& v) { return g.batch_norm("op", v[0]); }, 60},
       {"batch_norm_of_features", {Shape{kN, 5}}, 7, [](Graph& g, const Values& v) { return g.batch_norm("op", v[0]); }, 7},
+      {"batch_norm_with_addend",
+       {image, image},
+       3,
+       [](Graph& g, const Values& v) { return g.batch_norm("op", v[0], {}, v[1]); },
+       45},
       {"relu", {image}, 3, [](Graph& g, const Values& v) { return g.relu("op", v[0]); }, 1, true},
       {"sum", {image, image, image}, 3, [](Graph& g, const Values& v) { return g.sum("op", v); }, 3},
       {"sum_with_itself",

@@ -69,8 +69,8 @@ TEST_F(PlanGradient, OfASharedParameterAddsUpOverItsUses) {
   Parameter& w = add_parameter("w", Shape{2, 3});
   const Value x1 = graph.input("x1", ElementType::activation, Shape{Shape::kBatch, 3});
   const Value x2 = graph.input("x2", ElementType::activation, Shape{Shape::kBatch, 3});
-  probe(graph, "a", graph.add("fc1", make_linear(w.shape, false), {x1}, {&w}).front());
-  probe(graph, "b", graph.add("fc2", make_linear(w.shape, false), {x2}, {&w}).front());
+  probe(graph, "a", graph.add("fc1", make_linear(w.shape, {.bias = false}), {x1}, {&w}).front());
+  probe(graph, "b", graph.add("fc2", make_linear(w.shape, {.bias = false}), {x2}, {&w}).front());
   start({.precision = Precision::fp32});
   bound->set("x1", std::vector<float>{1, 2, 3});
   bound->set("x2", std::vector<float>{10, 20, 30});
@@ -92,8 +92,8 @@ TEST_F(PlanGradient, OfWeightsIsRightWhereOnlyTheBiasIsShared) {
   Parameter& w2 = add_parameter("w2", Shape{1, 2});
   Parameter& bias = add_parameter("bias", Shape{1});
   const Value x = graph.input("x", ElementType::activation, Shape{Shape::kBatch, 2});
-  probe(graph, "a", graph.add("fc1", make_linear(w1.shape, true), {x}, {&w1, &bias}).front());
-  probe(graph, "b", graph.add("fc2", make_linear(w2.shape, true), {x}, {&w2, &bias}).front());
+  probe(graph, "a", graph.add("fc1", make_linear(w1.shape, {.bias = true}), {x}, {&w1, &bias}).front());
+  probe(graph, "b", graph.add("fc2", make_linear(w2.shape, {.bias = true}), {x}, {&w2, &bias}).front());
   start({.precision = Precision::fp32});
   bound->set("x", std::vector<float>{3, 4});
   bound->set("a.c", std::vector<float>{1});
@@ -128,7 +128,7 @@ TEST_F(PlanGradient, AddsUpOverMicroBatchesAndSoDoesTheLoss) {
 
 TEST_F(PlanGradient, IsTimesTheLossScaleOverTheNominalWeight) {
   const Value x = graph.input("x", ElementType::activation, Shape{Shape::kBatch, 1});
-  probe(graph, "loss", graph.linear("fc", x, 1, false));
+  probe(graph, "loss", graph.linear("fc", x, 1, {.bias = false}));
   start({.precision = Precision::mixed, .nominal_weight = 8});
   bound->set("x", std::vector{3.0F});
   bound->set("loss.c", std::vector{1.0F});
@@ -186,8 +186,8 @@ TEST_F(PlanGradient, OfImagesIsNotComputed) {
 
 TEST_F(PlanGradient, IsTrainedOnlyWhereTheLossDependsOnTheParameter) {
   const Value x = graph.input("x", ElementType::activation, Shape{Shape::kBatch, 2});
-  probe(graph, "loss", graph.linear("used", x, 1, false));
-  graph.linear("unused", x, 1, false);
+  probe(graph, "loss", graph.linear("used", x, 1, {.bias = false}));
+  graph.linear("unused", x, 1, {.bias = false});
   start({.precision = Precision::fp32});
   EXPECT_EQ(bound->plan().trained(), (std::vector<Parameter*>{&parameter("used.weight")}));
   EXPECT_FALSE(has_kernel("unused", "LinearForward")) << "nobody reads what it computes";

@@ -97,9 +97,9 @@ TEST_F(PlanObserverTest, AWeightUsedTwiceIsAnnouncedOncePerPassAndItsGradientAft
   shared.shape = Shape{4, 4};
   shared.initializer = Initializer::uniform(1);
   Parameter& w = model.parameter(shared);
-  Value y = graph.add("first", make_linear(w.shape, false), {x}, {&w}).front();
-  y = graph.linear("middle", y, 4, false);
-  y = graph.add("last", make_linear(w.shape, false), {y}, {&w}).front();
+  Value y = graph.add("first", make_linear(w.shape, {.bias = false}), {x}, {&w}).front();
+  y = graph.linear("middle", y, 4, {.bias = false});
+  y = graph.add("last", make_linear(w.shape, {.bias = false}), {y}, {&w}).front();
   graph.output("loss", graph.softmax_cross_entropy("loss", y, labels).loss);
   const std::vector<std::string> wanted{"use w",  "use middle.weight", "use w", "ready middle.weight", "use middle.weight",
                                         "ready w"};

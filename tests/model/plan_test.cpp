@@ -96,7 +96,7 @@ TEST_F(PlanTest, ForEvaluationReadsTheSameWeightsAndTheCommittedStatistics) {
   const auto build = [](Graph& g) {
     const Value x = g.input("x", ElementType::activation, Shape{Shape::kBatch, 1});
     const Value labels = g.input("labels", ElementType::int32, Shape{Shape::kBatch});
-    const Value y = g.batch_norm("bn", g.linear("fc", x, 1, false), {.momentum = 1, .epsilon = kEpsilon});
+    const Value y = g.batch_norm("bn", g.linear("fc", x, 1, {.bias = false}), {.momentum = 1, .epsilon = kEpsilon});
     g.output("y", g.dropout("dropout", y, 0.5));
     g.softmax_cross_entropy("loss", y, labels);
   };

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "minim/runtime/kernels/batch_norm.h"
+#include "minim/runtime/kernels/elementwise.h"
 #include "runtime/kernel_case.h"
 
 /// What every set of kernels for batch normalisation does.
@@ -13,8 +15,8 @@ using kernel_case::kUnit;
 using kernel_case::value_at;
 
 /// FP32 additions that a value passes within a block of rows. CPU, 256 rows: 4 in its group of 8 rows, 1 for the group, 32 for
-/// the block's groups, 3 in forming the block's result. GPU: 8 in a thread (more only from 131072 rows on), 8 at most over
-/// threads, 3 in forming the result. Blocks are added in FP64.
+/// the block's groups, 3 in forming the block's result. GPU: 4 in a thread (more only from 4096 rows on), 8 at most over threads,
+/// 3 in forming the result. Blocks are added in FP64.
 inline constexpr double kBlockDepth = 40;
 
 /// What the error bounds of one channel need to know.
@@ -51,6 +53,12 @@ inline ChannelFacts facts_of(const ConstTensorView& x, std::int64_t c, std::int6
 
 inline std::string describe(DType dtype, const Shape& shape) { return std::string(name(dtype)) + " " + shape.to_string(); }
 
+/// What forward does beside normalising.
+struct Ending {
+  bool adds = false;
+  Activation activation = Activation::none;
+};
+
 class KernelBatchNorm : public kernel_case::KernelCase {
  protected:
   struct Forward {
@@ -62,31 +70,36 @@ class KernelBatchNorm : public kernel_case::KernelCase {
     return {make(dtype, shape), make(DType::fp32, channels), make(DType::fp32, channels), make_filled(DType::fp32, channels, 5),
             make_filled(DType::fp32, channels, 6, 0.5, 2)};
   }
-  BatchNormForward arguments(const Tensor& x, const Forward& out, const ConstTensorView& valid_samples) {
+  BatchNormForward arguments(const Tensor& x, const Forward& out, const ConstTensorView& valid_samples,
+                             const Ending& ending = {}) {
     const Shape channels{x.shape()[-1]};
     gamma_ = make_filled(DType::fp32, channels, 2, -2, 2);
     beta_ = make_filled(DType::fp32, channels, 3, -1, 1);
+    addend_ = make_filled(x.dtype(), x.shape(), 9, -3, 3);
     return {.x = x,
             .gamma = gamma_,
             .beta = beta_,
+            .addend = ending.adds ? ConstTensorView(addend_) : ConstTensorView(),
             .y = out.y,
             .mean = out.mean,
             .rstd = out.rstd,
             .running_mean = out.running_mean,
             .running_variance = out.running_variance,
+            .activation = ending.activation,
             .valid_samples = valid_samples,
             .workspace = {}};
   }
 
   /// Compares a forward pass over `x`, of which `valid` samples count, with the oracle's.
-  void expect_forward(const Tensor& x, std::int64_t valid, const ConstTensorView& valid_samples) {
-    const std::string what = describe(x.dtype(), x.shape());
+  void expect_forward(const Tensor& x, std::int64_t valid, const ConstTensorView& valid_samples, const Ending& ending = {}) {
+    const std::string what = describe(x.dtype(), x.shape()) + (ending.adds ? " with addend" : "") +
+                             (ending.activation == Activation::relu ? " with ReLU" : "");
     const std::int64_t channels = x.shape()[-1];
     const Forward fast = make_forward(x.dtype(), x.shape());
     const Forward oracle = make_forward(DType::fp32, x.shape());
-    const BatchNormForward args = arguments(x, fast, valid_samples);
+    const BatchNormForward args = arguments(x, fast, valid_samples, ending);
     run_fast(args);
-    run_oracle(arguments(x, oracle, valid_samples));
+    run_oracle(arguments(x, oracle, valid_samples, ending));
     if (channels == 0 || valid == 0) return;
 
     const std::int64_t rows = x.elements() / channels / x.shape()[0] * valid;
@@ -108,14 +121,16 @@ class KernelBatchNorm : public kernel_case::KernelCase {
     const auto y_error = [&](std::int64_t i) {
       const ChannelFacts& f = of(i);
       const double scale = std::abs(value_at(gamma_, i % channels)) * value_at(oracle.rstd, i % channels);
-      // The mean, the subtraction, gamma rstd with its rounding, the fused multiply-add (unfused on the portable set).
+      // The mean, the subtraction, gamma rstd with its rounding, the fused multiply-add (unfused on the portable set); the
+      // addend.
+      const double added = ending.adds ? kUnit * (std::abs(value_at(addend_, i)) + std::abs(value_at(oracle.y, i))) : 0;
       return scale * (f.mean_error() + f.range * (3 * kUnit + f.rstd_error(args.epsilon))) +
-             kUnit * std::abs(value_at(oracle.y, i));
+             kUnit * std::abs(value_at(oracle.y, i)) + added;
     };
     expect_rounded_once(fast.y, oracle.y, y_error, what + " y");
   }
 
-  Tensor gamma_, beta_;
+  Tensor gamma_, beta_, addend_;
 };
 
 TEST_P(KernelBatchNorm, ForwardIsWithinItsBoundForEveryTypeAndChannelCount) {
@@ -128,6 +143,17 @@ TEST_P(KernelBatchNorm, ForwardIsWithinItsBoundForEveryTypeAndChannelCount) {
 
 TEST_P(KernelBatchNorm, ForwardIsWithinItsBoundOverManyBlocksOfRows) {
   expect_forward(make_filled(DType::fp16, {2, 35, 31, 130}, 1), 2, {});
+}
+
+TEST_P(KernelBatchNorm, ForwardAddsAndActivatesBeforeItRounds) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t channels : kernel_case::kChannelCounts) {
+      const Tensor x = make_filled(dtype, {5, 7, 11, channels}, 1), three = make_int32(3);
+      expect_forward(x, 3, three, {.adds = true});
+      expect_forward(x, 3, three, {.activation = Activation::relu});
+      expect_forward(x, 3, three, {.adds = true, .activation = Activation::relu});
+    }
+  }
 }
 
 TEST_P(KernelBatchNorm, ForwardOfOneRowAndOfNoSampleWorks) {
@@ -187,12 +213,14 @@ TEST_P(KernelBatchNorm, WithoutValidSamplesOnlyClearsTheOutput) {
 
 TEST_P(KernelBatchNorm, ANonFiniteInputSpoilsItsChannelAlone) {
   for (const double bad : {double{NAN}, double{INFINITY}}) {
-    const Tensor x = make_filled(DType::fp16, {2, 5, 5, 18}, 1);
-    kernel_case::set_value(x, 20 * 18 + 17, bad);
-    const Forward fast = make_forward(DType::fp16, x.shape());
-    run_fast(arguments(x, fast, {}));
-    for (std::int64_t i = 0; i < x.elements(); ++i) ASSERT_EQ(std::isfinite(value_at(fast.y, i)), i % 18 != 17) << i;
-    EXPECT_FALSE(std::isfinite(fast.running_variance.view().data<float>()[17]));
+    for (const Activation activation : {Activation::none, Activation::relu}) {
+      const Tensor x = make_filled(DType::fp16, {2, 5, 5, 18}, 1);
+      kernel_case::set_value(x, 20 * 18 + 17, bad);
+      const Forward fast = make_forward(DType::fp16, x.shape());
+      run_fast(arguments(x, fast, {}, {.activation = activation}));
+      for (std::int64_t i = 0; i < x.elements(); ++i) ASSERT_EQ(std::isfinite(value_at(fast.y, i)), i % 18 != 17) << i;
+      EXPECT_FALSE(std::isfinite(fast.running_variance.view().data<float>()[17]));
+    }
   }
 }
 
@@ -205,15 +233,24 @@ TEST_P(KernelBatchNorm, InferenceIsWithinItsBoundForEveryTypeAndChannelCount) {
       const Tensor beta = make_filled(DType::fp32, {channels}, 3);
       const Tensor mean = make_filled(DType::fp32, {channels}, 4);
       const Tensor variance = make_filled(DType::fp32, {channels}, 5, 0.5, 2);
-      const Tensor found = make(dtype, shape);
-      const Tensor wanted = make(DType::fp32, shape);
-      BatchNormInference args{.x = x, .gamma = gamma, .beta = beta, .mean = mean, .variance = variance, .y = found};
-      run_fast(args);
-      args.y = wanted;
-      run_oracle(args);
-      // |gamma (x - mean) / sqrt(variance)| <= 2 * 2 / 0.7 < 6: subtraction, factor, product; then the sum.
-      const auto error = [&](std::int64_t i) { return 3 * kUnit * 6 + kUnit * std::abs(value_at(wanted, i)); };
-      expect_rounded_once(found, wanted, error, describe(dtype, shape));
+      const Tensor addend = make_filled(dtype, shape, 6, -3, 3);
+      for (const bool ends : {false, true}) {
+        const Tensor found = make(dtype, shape);
+        const Tensor wanted = make(DType::fp32, shape);
+        BatchNormInference args{
+            .x = x, .gamma = gamma, .beta = beta, .mean = mean, .variance = variance, .addend = {}, .y = found};
+        if (ends) args.addend = addend;
+        if (ends) args.activation = Activation::relu;
+        run_fast(args);
+        args.y = wanted;
+        run_oracle(args);
+        // |gamma (x - mean) / sqrt(variance)| <= 2 * 2 / 0.7 < 6: subtraction, factor, product; then the sum; then the addend,
+        // added to at most 7.
+        const auto error = [&](std::int64_t i) {
+          return 3 * kUnit * 6 + kUnit * std::abs(value_at(wanted, i)) + (ends ? 7 * kUnit : 0);
+        };
+        expect_rounded_once(found, wanted, error, describe(dtype, shape));
+      }
     }
   }
 }
@@ -232,6 +269,7 @@ class KernelBatchNormBackward : public kernel_case::KernelCase {
     const Tensor x = make_filled(dtype, shape, 1);
     const Tensor dy = make_filled(dtype, shape, 2);
     const Tensor gamma = make_filled(DType::fp32, channels, 3, -2, 2);
+    const Tensor beta = make(DType::fp32, channels);
     const Tensor mean = make_filled(DType::fp32, channels, 4, -0.1, 0.1);
     const Tensor rstd = make_filled(DType::fp32, channels, 5, 1, 2);
     const Tensor valid_samples = make_int32(static_cast<std::int32_t>(valid));
@@ -239,6 +277,7 @@ class KernelBatchNormBackward : public kernel_case::KernelCase {
       return BatchNormBackward{.x = x,
                                .dy = dy,
                                .gamma = gamma,
+                               .beta = beta,
                                .mean = mean,
                                .rstd = rstd,
                                .dx = dx,
@@ -311,6 +350,56 @@ TEST_P(KernelBatchNormBackward, IgnoresAndClearsPaddingSamples) {
   }
 }
 
+TEST_P(KernelBatchNormBackward, WithAnActivationHasTheBitsOfAReluBeforeIt) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t c : {1, 3, 17, 64, 100, 513}) {
+      const Shape shape{4, 5, 7, c}, channels{c};
+      const Tensor x = make_filled(dtype, shape, 1), dy = make_filled(dtype, shape, 2);
+      const Tensor gamma = make_filled(DType::fp32, channels, 3, -2, 2), beta = make_filled(DType::fp32, channels, 4, -1, 1);
+      gamma.view().data<float>()[0] = 0x1p-25F;  // results about half of FP16's least number: some are stored as 0
+      beta.view().data<float>()[0] = 0;
+      if (c > 1) kernel_case::set_value(x, 2 * c - 1, NAN);
+      const Tensor three = make_int32(3), y = make(dtype, shape), mean = make(DType::fp32, channels),
+                   rstd = make(DType::fp32, channels);
+      run_fast(BatchNormForward{.x = x,
+                                .gamma = gamma,
+                                .beta = beta,
+                                .addend = {},
+                                .y = y,
+                                .mean = mean,
+                                .rstd = rstd,
+                                .running_mean = {},
+                                .running_variance = {},
+                                .activation = Activation::relu,
+                                .valid_samples = three,
+                                .workspace = {}});
+      const Tensor passed = make(dtype, shape);
+      run_fast(ReluBackward{.y = y, .dy = dy, .dx = passed});
+
+      const auto backward = [&](const Tensor& gradient, Activation activation) {
+        const std::array out{make(dtype, shape), make(DType::fp32, channels), make(DType::fp32, channels)};
+        run_fast(BatchNormBackward{.x = x,
+                                   .dy = gradient,
+                                   .gamma = gamma,
+                                   .beta = beta,
+                                   .mean = mean,
+                                   .rstd = rstd,
+                                   .dx = out[0],
+                                   .dgamma = out[1],
+                                   .dbeta = out[2],
+                                   .activation = activation,
+                                   .valid_samples = three,
+                                   .workspace = {}});
+        return out;
+      };
+      const auto found = backward(dy, Activation::relu), wanted = backward(passed, Activation::none);
+      for (std::size_t k = 0; k < found.size(); ++k) {
+        kernel_case::expect_same(found[k], wanted[k], describe(dtype, shape) + " gradient " + std::to_string(k));
+      }
+    }
+  }
+}
+
 TEST_P(KernelBatchNormBackward, MayOverwriteDy) {
   const Shape shape{3, 5, 5, 35};
   const Tensor x = make_filled(DType::fp16, shape, 1);
@@ -321,6 +410,7 @@ TEST_P(KernelBatchNormBackward, MayOverwriteDy) {
   BatchNormBackward args{.x = x,
                          .dy = dy,
                          .gamma = ones,
+                         .beta = zeros,
                          .mean = zeros,
                          .rstd = ones,
                          .dx = dx,

@@ -23,19 +23,27 @@ constexpr double kBackwardFlops = 11;
 
 class BatchNorm final : public Operation {
  public:
-  BatchNorm(std::int64_t channels, BatchNormOptions options) : channels_(channels), options_(options) {}
+  BatchNorm(std::int64_t channels, BatchNormOptions options, bool addend)
+      : channels_(channels), options_(options), addend_(addend) {}
 
   std::string_view type() const override { return "batch_norm"; }
 
   std::vector<ValueSpec> infer(std::span<const ValueSpec> inputs) const override {
-    operations::expect_inputs(inputs, 1);
+    operations::expect_inputs(inputs, addend_ ? 2 : 1);
     operations::expect_floating(inputs[0]);
     if (inputs[0].shape.rank() < 2) {
       throw InvalidArgument(fmt::format("input has shape {}, wanted [N, ..., C]", inputs[0].shape.to_string()));
     }
     operations::expect_channels(inputs[0].shape[-1], channels_, "scale");
+    if (addend_ && (inputs[1].shape != inputs[0].shape || inputs[1].element != inputs[0].element)) {
+      throw InvalidArgument(fmt::format("the addend has shape {}, wanted {} and the type of the input",
+                                        inputs[1].shape.to_string(), inputs[0].shape.to_string()));
+    }
     return {inputs[0]};
   }
+
+  /// An addend wants the gradient in front of the activation, too. Without one the backward kernel finds it by itself.
+  Activation activation() const override { return addend_ ? options_.activation : Activation::none; }
 
   void forward(PlanContext& context) const override {
     if (context.training()) {
@@ -50,14 +58,17 @@ class BatchNorm final : public Operation {
     context.emit(BatchNormBackward{.x = x,
                                    .dy = context.output_gradient(0),
                                    .gamma = context.weight(0),
+                                   .beta = context.weight(1),
                                    .mean = statistic(context, kMean),
                                    .rstd = statistic(context, kRstd),
                                    .dx = or_scratch(context.input_gradient(0), context, kScratch, x),
                                    .dgamma = or_scratch(context.weight_gradient(0), context, kScratch + 1, context.weight(0)),
                                    .dbeta = or_scratch(context.weight_gradient(1), context, kScratch + 2, context.weight(1)),
+                                   .activation = addend_ ? Activation::none : options_.activation,
                                    .valid_samples = context.valid_samples(0),
                                    .workspace = {}},
                  kBackwardFlops * static_cast<double>(x.elements()));
+    if (addend_) context.pass_gradient(1, 0);
   }
 
   bool backward_in_place() const override { return true; }
@@ -70,11 +81,14 @@ class BatchNorm final : public Operation {
     return wanted.present() ? wanted : context.saved(slot, like.dtype(), like.shape());
   }
 
+  ConstTensorView addend(PlanContext& context) const { return addend_ ? context.input(1) : ConstTensorView{}; }
+
   void forward_training(PlanContext& context) const {
     const TensorView y = context.output(0);
     context.emit(BatchNormForward{.x = context.input(0),
                                   .gamma = context.weight(0),
                                   .beta = context.weight(1),
+                                  .addend = addend(context),
                                   .y = y,
                                   .mean = statistic(context, kMean),
                                   .rstd = statistic(context, kRstd),
@@ -82,6 +96,7 @@ class BatchNorm final : public Operation {
                                   .running_variance = context.state(1).pending,
                                   .momentum = options_.momentum,
                                   .epsilon = options_.epsilon,
+                                  .activation = options_.activation,
                                   .valid_samples = context.valid_samples(0),
                                   .workspace = {}},
                  kForwardFlops * static_cast<double>(y.elements()));
@@ -94,19 +109,22 @@ class BatchNorm final : public Operation {
                                     .beta = context.weight(1),
                                     .mean = context.state(0).committed,
                                     .variance = context.state(1).committed,
+                                    .addend = addend(context),
                                     .y = y,
-                                    .epsilon = options_.epsilon},
+                                    .epsilon = options_.epsilon,
+                                    .activation = options_.activation},
                  kInferenceFlops * static_cast<double>(y.elements()));
   }
 
   std::int64_t channels_;
   BatchNormOptions options_;
+  bool addend_;
 };
 
 }  // namespace
 
-std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options) {
-  return std::make_unique<BatchNorm>(channels, options);
+std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options, bool addend) {
+  return std::make_unique<BatchNorm>(channels, options, addend);
 }
 
 }  // namespace minim

@@ -14,6 +14,7 @@ class Conv2d final : public Operation {
   Conv2d(Shape weight, Conv2dOptions options) : weight_(weight), options_(options) {}
 
   std::string_view type() const override { return "conv2d"; }
+  Activation activation() const override { return options_.activation; }
 
   std::vector<ValueSpec> infer(std::span<const ValueSpec> inputs) const override {
     operations::expect_inputs(inputs, 1);
@@ -36,6 +37,7 @@ class Conv2d final : public Operation {
                                .bias = options_.bias ? context.weight(1) : ConstTensorView{},
                                .y = y,
                                .geometry = options_.geometry,
+                               .activation = options_.activation,
                                .workspace = {}},
                  flops(y));
   }

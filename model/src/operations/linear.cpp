@@ -13,9 +13,10 @@ namespace {
 
 class Linear final : public Operation {
  public:
-  Linear(Shape weight, bool bias) : weight_(weight), bias_(bias) {}
+  Linear(Shape weight, LinearOptions options) : weight_(weight), options_(options) {}
 
   std::string_view type() const override { return "linear"; }
+  Activation activation() const override { return options_.activation; }
 
   std::vector<ValueSpec> infer(std::span<const ValueSpec> inputs) const override {
     operations::expect_inputs(inputs, 1);
@@ -34,8 +35,9 @@ class Linear final : public Operation {
     const TensorView y = context.output(0);
     context.emit(LinearForward{.x = context.input(0),
                                .w = context.weight(0),
-                               .bias = bias_ ? context.weight(1) : ConstTensorView{},
+                               .bias = options_.bias ? context.weight(1) : ConstTensorView{},
                                .y = y,
+                               .activation = options_.activation,
                                .workspace = {}},
                  flops(y));
   }
@@ -54,17 +56,17 @@ class Linear final : public Operation {
   }
 
   void backward_weights(PlanContext& context, const ConstTensorView& dy) const {
-    const auto [dw, dbias] = operations::weight_gradients(context, bias_);
+    const auto [dw, dbias] = operations::weight_gradients(context, options_.bias);
     if (!dw.present()) return;
     context.emit(LinearBackwardWeights{.x = context.input(0), .dy = dy, .dw = dw, .dbias = dbias, .workspace = {}}, flops(dy));
   }
 
   Shape weight_;
-  bool bias_;
+  LinearOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Operation> make_linear(Shape weight, bool bias) { return std::make_unique<Linear>(weight, bias); }
+std::unique_ptr<Operation> make_linear(Shape weight, LinearOptions options) { return std::make_unique<Linear>(weight, options); }
 
 }  // namespace minim

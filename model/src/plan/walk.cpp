@@ -84,25 +84,34 @@ bool Walk::wants_backward(int i) const {
          std::ranges::any_of(n.inputs, [this](Value v) { return differentiable(v); });
 }
 
-/// All consumers have been visited: what they contributed becomes the gradient, in one sum where there is more than one part.
+/// All consumers have been visited: what they contributed becomes the gradient, in one sum where there is more than one part, and
+/// that in front of the activation where the operation has one.
 void Walk::complete_gradient(int i, Value v) {
+  const Graph::Node& n = node(i);
   const std::vector<Slot>& parts = contributions(v);
   if (parts.empty()) return;
-  if (parts.size() == 1) {
+  const bool has_relu = v.id == n.outputs.front().id && n.operation->activation() == Activation::relu;
+  if (parts.size() == 1 && !has_relu) {
     gradient(v) = parts.front();
     return;
   }
-  const Slot sum = add_tensor(i, value(v).dtype, value(v).shape, Storage::Kind::arena);
+  const Slot result = add_tensor(i, value(v).dtype, value(v).shape, Storage::Kind::arena);
   Site site{i, true, {}};
   std::vector<ConstTensorView> inputs;
   for (const Slot& part : parts) {
     inputs.push_back(view(part));
-    site.in_place.push_back({sum.storage, part.storage});
+    site.in_place.push_back({result.storage, part.storage});
   }
   Context context(*this, std::move(site));
-  const double flops = static_cast<double>(sum.shape.elements()) * static_cast<double>(parts.size() - 1);
-  context.emit(Sum{.inputs = std::move(inputs), .y = view(sum)}, flops);
-  gradient(v) = sum;
+  const auto elements = static_cast<double>(result.shape.elements());
+  if (parts.size() == 1) {
+    context.emit(ReluBackward{.y = view(value(v)), .dy = inputs.front(), .dx = view(result)}, elements);
+  } else {
+    const ConstTensorView mask = has_relu ? view(value(v)) : ConstTensorView{};
+    context.emit(Sum{.inputs = std::move(inputs), .mask = mask, .y = view(result)},
+                 elements * static_cast<double>(parts.size() - 1));
+  }
+  gradient(v) = result;
 }
 
 bool Walk::trains(const Parameter& parameter) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "zoo/networks.h"
 
@@ -35,33 +36,33 @@ class Resnet {
 
  private:
   Value stem(Value images, bool large) const {
-    if (!large) return normalized_relu("bn1", "relu", convolution("conv1", images, width_, 3, 1));
-    const Value x = normalized_relu("bn1", "relu", convolution("conv1", images, width_, 7, 2));
+    if (!large) return normalized_relu("bn1", convolution("conv1", images, width_, 3, 1));
+    const Value x = normalized_relu("bn1", convolution("conv1", images, width_, 7, 2));
     const PoolGeometry pool{
         .window_h = 3, .window_w = 3, .stride_h = 2, .stride_w = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
     return graph_.max_pool("maxpool", x, pool);
   }
 
   Value residual(const std::string& name, Value x, std::int64_t channels, std::int64_t stride) const {
-    const Value y = bottleneck_ ? bottleneck(name, x, channels, stride) : basic(name, x, channels, stride);
-    return graph_.relu(name + ".relu", graph_.sum(name + ".sum", {y, shortcut(name, x, y, stride)}));
+    return bottleneck_ ? bottleneck(name, x, channels, stride) : basic(name, x, channels, stride);
   }
 
   Value basic(const std::string& name, Value x, std::int64_t channels, std::int64_t stride) const {
-    x = normalized_relu(name + ".bn1", name + ".relu1", convolution(name + ".conv1", x, channels, 3, stride));
-    return graph_.batch_norm(name + ".bn2", convolution(name + ".conv2", x, channels, 3, 1));
+    Value y = normalized_relu(name + ".bn1", convolution(name + ".conv1", x, channels, 3, stride));
+    y = convolution(name + ".conv2", y, channels, 3, 1);
+    return normalized_relu(name + ".bn2", y, shortcut(name, x, channels, stride));
   }
 
   Value bottleneck(const std::string& name, Value x, std::int64_t channels, std::int64_t stride) const {
-    constexpr std::int64_t kExpansion = 4;
-    x = normalized_relu(name + ".bn1", name + ".relu1", convolution(name + ".conv1", x, channels, 1, 1));
-    x = normalized_relu(name + ".bn2", name + ".relu2", convolution(name + ".conv2", x, channels, 3, stride));
-    return graph_.batch_norm(name + ".bn3", convolution(name + ".conv3", x, channels * kExpansion, 1, 1));
+    const std::int64_t expanded = 4 * channels;
+    Value y = normalized_relu(name + ".bn1", convolution(name + ".conv1", x, channels, 1, 1));
+    y = normalized_relu(name + ".bn2", convolution(name + ".conv2", y, channels, 3, stride));
+    y = convolution(name + ".conv3", y, expanded, 1, 1);
+    return normalized_relu(name + ".bn3", y, shortcut(name, x, expanded, stride));
   }
 
   /// The input itself, or its projection where the block changes the shape.
-  Value shortcut(const std::string& name, Value x, Value y, std::int64_t stride) const {
-    const std::int64_t channels = graph_.spec(y).shape[3];
+  Value shortcut(const std::string& name, Value x, std::int64_t channels, std::int64_t stride) const {
     if (stride == 1 && graph_.spec(x).shape[3] == channels) return x;
     return graph_.batch_norm(name + ".downsample.1", convolution(name + ".downsample.0", x, channels, 1, stride));
   }
@@ -74,8 +75,8 @@ class Resnet {
     return graph_.conv2d(name, x, channels, options);
   }
 
-  Value normalized_relu(const std::string& norm, const std::string& relu, Value x) const {
-    return graph_.relu(relu, graph_.batch_norm(norm, x));
+  Value normalized_relu(const std::string& name, Value x, std::optional<Value> addend = {}) const {
+    return graph_.batch_norm(name, x, {.activation = Activation::relu}, addend);
   }
 
   Graph& graph_;

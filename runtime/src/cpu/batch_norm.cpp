@@ -134,7 +134,8 @@ void run_forward(const BatchNormForward& args) {
     scale[c] = args.gamma.data<float>()[c] * args.rstd.data<float>()[c];
   });
   matrix.for_blocks([&](std::int64_t /*b*/, const ChannelBlock& block) {
-    channel_affine(matrix.dtype, args.x.raw(), args.y.raw(), block, args.mean.data<float>(), scale, args.beta.data<float>());
+    channel_affine(matrix.dtype, args.x.raw(), args.addend.raw(), args.y.raw(), block,
+                   {args.mean.data<float>(), scale, args.beta.data<float>()}, args.activation);
   });
 }
 
@@ -143,6 +144,7 @@ void run_inference(const BatchNormInference& args) {
   const auto* gamma = args.gamma.data<float>();
   const auto* variance = args.variance.data<float>();
   const auto* x = static_cast<const std::byte*>(args.x.raw());
+  const auto* addend = static_cast<const std::byte*>(args.addend.raw());
   auto* y = static_cast<std::byte*>(args.y.raw());
   matrix.for_blocks([&](std::int64_t /*b*/, ChannelBlock block) {
     // There is no workspace: a block of rows computes its own coefficients, which costs little beside its rows.
@@ -154,8 +156,8 @@ void run_inference(const BatchNormInference& args) {
     block.channel_begin = 0;
     block.channel_end -= begin;
     const std::int64_t offset_bytes = begin * size_bytes(matrix.dtype);
-    channel_affine(matrix.dtype, x + offset_bytes, y + offset_bytes, block, args.mean.data<float>() + begin, scale,
-                   args.beta.data<float>() + begin);
+    channel_affine(matrix.dtype, x + offset_bytes, addend != nullptr ? addend + offset_bytes : nullptr, y + offset_bytes, block,
+                   {args.mean.data<float>() + begin, scale, args.beta.data<float>() + begin}, args.activation);
   });
 }
 
@@ -193,8 +195,12 @@ void run_backward(const BatchNormBackward& args) {
   const auto* mean = args.mean.data<float>();
   const auto* rstd = args.rstd.data<float>();
   const auto* gamma = args.gamma.data<float>();
+  // gamma rstd as in forward, where the totals will be.
+  const ChannelAffine forward{mean, partials.first_total(), args.beta.data<float>()};
+  for (std::int64_t c = 0; c < matrix.channels; ++c) partials.first_total()[c] = gamma[c] * rstd[c];
   matrix.for_blocks([&](std::int64_t b, const ChannelBlock& block) {
-    channel_gradient_sums(matrix.dtype, args.x.raw(), args.dy.raw(), block, mean, partials.first(b), partials.second(b));
+    channel_gradient_sums(matrix.dtype, args.x.raw(), args.dy.raw(), block, forward, args.activation, partials.first(b),
+                          partials.second(b));
   });
   combine_gradients(args, matrix, partials);
   // dx = gamma rstd (dy - sum / n - (x - mean) rstd^2 product / n); the blocks' sums are spent and give room to the coefficients.
@@ -209,7 +215,8 @@ void run_backward(const BatchNormBackward& args) {
     shift[c] = static_cast<float>(-factor * shift[c] / rows);
   });
   matrix.for_blocks([&](std::int64_t /*b*/, const ChannelBlock& block) {
-    channel_gradient(matrix.dtype, args.x.raw(), args.dy.raw(), args.dx.raw(), block, mean, scale, slope, shift);
+    channel_gradient(matrix.dtype, args.x.raw(), args.dy.raw(), args.dx.raw(), block, {mean, scale, forward.shift},
+                     args.activation, slope, shift);
   });
 }
 

@@ -87,50 +87,82 @@ void typed_moments(const T* x, const ChannelBlock& block, float* mean, float* sq
   });
 }
 
-template <class T>
-void typed_affine(const T* x, T* y, const ChannelBlock& block, const float* mean, const float* scale, const float* shift) {
-  for_groups<StoreRows>(block, [=, stride = block.channels](auto rows, auto lanes, std::int64_t offset, std::int64_t c) {
-    const VFloats m = load(lanes, mean + c);
-    const VFloats a = load(lanes, scale + c);
-    const VFloats b = load(lanes, shift + c);
-    for (std::int64_t k = 0; k < rows; ++k) {
-      const std::int64_t i = offset + k * stride;
-      store(lanes, hn::MulAdd(hn::Sub(load_ahead(lanes, x + i), m), a, b), y + i);
-    }
-  });
+/// The coefficients of a vector of channels.
+struct AffineVectors {
+  template <class Lanes>
+  HWY_INLINE AffineVectors(Lanes lanes, const ChannelAffine& affine, std::int64_t c)
+      : mean(load(lanes, affine.mean + c)), scale(load(lanes, affine.scale + c)), shift(load(lanes, affine.shift + c)) {}
+
+  HWY_INLINE VFloats operator()(VFloats x) const { return hn::MulAdd(hn::Sub(x, mean), scale, shift); }
+
+  VFloats mean, scale, shift;
+};
+
+template <class Relu, class T>
+void typed_affine(const T* x, const T* addend, T* y, const ChannelBlock& block, const ChannelAffine& coefficients, Relu relu) {
+  const auto loop = [&](auto adds) {
+    for_groups<StoreRows>(block, [=, stride = block.channels](auto rows, auto lanes, std::int64_t offset, std::int64_t c) {
+      const AffineVectors affine(lanes, coefficients, c);
+      for (std::int64_t k = 0; k < rows; ++k) {
+        const std::int64_t i = offset + k * stride;
+        VFloats value = affine(load_ahead(lanes, x + i));
+        if constexpr (adds) value = hn::Add(value, load_ahead(lanes, addend + i));
+        if constexpr (relu) value = hn::IfThenZeroElse(hn::Le(value, hn::Zero(kFloats)), value);
+        store(lanes, value, y + i);
+      }
+    });
+  };
+  addend != nullptr ? loop(std::true_type{}) : loop(std::false_type{});
 }
 
+/// The largest number that is rounded to 0.
 template <class T>
-void typed_gradient_sums(const T* x, const T* dy, const ChannelBlock& block, const float* mean, float* sums, float* products) {
+inline constexpr float kVanishes = 0;
+template <>
+inline constexpr float kVanishes<Half> = 0x1p-25F;
+template <>
+inline constexpr float kVanishes<BFloat16> = 0x1p-134F;
+
+/// dy, or with `relu` where the result of `affine` stays positive when it is stored.
+template <class T, class Relu>
+HWY_API VFloats passed(Relu relu, const AffineVectors& affine, VFloats x, VFloats dy) {
+  if constexpr (!relu) return dy;
+  return hn::IfThenElseZero(hn::Gt(affine(x), hn::Set(kFloats, kVanishes<T>)), opaque(dy));
+}
+
+template <class Relu, class T>
+void typed_gradient_sums(const T* x, const T* dy, const ChannelBlock& block, const ChannelAffine& coefficients, Relu relu,
+                         float* sums, float* products) {
   clear(block, sums);
   clear(block, products);
   for_groups<SumRows>(block, [=, stride = block.channels](auto rows, auto lanes, std::int64_t offset, std::int64_t c) {
-    const VFloats m = load(lanes, mean + c);
+    const AffineVectors affine(lanes, coefficients, c);
     VFloats sum[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
     VFloats product[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
     for (std::int64_t k = 0; k < rows; ++k) {
       const std::int64_t i = offset + k * stride;
-      const VFloats g = load_ahead(lanes, dy + i);
+      const VFloats value = load_ahead(lanes, x + i);
+      const VFloats g = passed<T>(relu, affine, value, load_ahead(lanes, dy + i));
       sum[k % 2] = hn::Add(sum[k % 2], g);
-      product[k % 2] = hn::MulAdd(g, hn::Sub(load_ahead(lanes, x + i), m), product[k % 2]);
+      product[k % 2] = hn::MulAdd(g, hn::Sub(value, affine.mean), product[k % 2]);
     }
     store(lanes, hn::Add(load(lanes, sums + c), hn::Add(sum[0], sum[1])), sums + c);
     store(lanes, hn::Add(load(lanes, products + c), hn::Add(product[0], product[1])), products + c);
   });
 }
 
-template <class T>
-void typed_gradient(const T* x, const T* dy, T* dx, const ChannelBlock& block, const float* mean, const float* scale,
+template <class Relu, class T>
+void typed_gradient(const T* x, const T* dy, T* dx, const ChannelBlock& block, const ChannelAffine& coefficients, Relu relu,
                     const float* slope, const float* shift) {
   for_groups<StoreRows>(block, [=, stride = block.channels](auto rows, auto lanes, std::int64_t offset, std::int64_t c) {
-    const VFloats m = load(lanes, mean + c);
-    const VFloats a = load(lanes, scale + c);
+    const AffineVectors affine(lanes, coefficients, c);
     const VFloats b = load(lanes, slope + c);
     const VFloats d = load(lanes, shift + c);
     for (std::int64_t k = 0; k < rows; ++k) {
       const std::int64_t i = offset + k * stride;
-      const VFloats from_x = hn::MulAdd(hn::Sub(load_ahead(lanes, x + i), m), b, d);
-      store(lanes, hn::MulAdd(load_ahead(lanes, dy + i), a, from_x), dx + i);
+      const VFloats value = load_ahead(lanes, x + i);
+      const VFloats from_x = hn::MulAdd(hn::Sub(value, affine.mean), b, d);
+      store(lanes, hn::MulAdd(passed<T>(relu, affine, value, load_ahead(lanes, dy + i)), affine.scale, from_x), dx + i);
     }
   });
 }
@@ -152,27 +184,33 @@ void moments(DType dtype, const void* x, const ChannelBlock& block, float* mean,
   dispatch_floating(dtype, [&](auto t) { typed_moments(typed<decltype(t)>(x), block, mean, squares); });
 }
 
-void affine(DType dtype, const void* x, void* y, const ChannelBlock& block, const float* mean, const float* scale,
-            const float* shift) {
-  dispatch_floating(dtype, [&](auto t) {
+/// Calls `f(element type, whether there is a ReLU)`, both as types.
+template <class F>
+void dispatch(DType dtype, Activation activation, const F& f) {
+  dispatch_floating(dtype, [&](auto t) { activation == Activation::relu ? f(t, std::true_type{}) : f(t, std::false_type{}); });
+}
+
+void affine(DType dtype, const void* x, const void* addend, void* y, const ChannelBlock& block, const ChannelAffine& coefficients,
+            Activation activation) {
+  dispatch(dtype, activation, [&](auto t, auto relu) {
     using T = decltype(t);
-    typed_affine(typed<T>(x), typed<T>(y), block, mean, scale, shift);
+    typed_affine(typed<T>(x), typed<T>(addend), typed<T>(y), block, coefficients, relu);
   });
 }
 
-void gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const float* mean, float* dy_sums,
-                   float* products) {
-  dispatch_floating(dtype, [&](auto t) {
+void gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const ChannelAffine& coefficients,
+                   Activation activation, float* dy_sums, float* products) {
+  dispatch(dtype, activation, [&](auto t, auto relu) {
     using T = decltype(t);
-    typed_gradient_sums(typed<T>(x), typed<T>(dy), block, mean, dy_sums, products);
+    typed_gradient_sums(typed<T>(x), typed<T>(dy), block, coefficients, relu, dy_sums, products);
   });
 }
 
-void gradient(DType dtype, const void* x, const void* dy, void* dx, const ChannelBlock& block, const float* mean,
-              const float* scale, const float* slope, const float* shift) {
-  dispatch_floating(dtype, [&](auto t) {
+void gradient(DType dtype, const void* x, const void* dy, void* dx, const ChannelBlock& block, const ChannelAffine& coefficients,
+              Activation activation, const float* slope, const float* shift) {
+  dispatch(dtype, activation, [&](auto t, auto relu) {
     using T = decltype(t);
-    typed_gradient(typed<T>(x), typed<T>(dy), typed<T>(dx), block, mean, scale, slope, shift);
+    typed_gradient(typed<T>(x), typed<T>(dy), typed<T>(dx), block, coefficients, relu, slope, shift);
   });
 }
 
@@ -197,19 +235,19 @@ void channel_moments(DType dtype, const void* x, const ChannelBlock& block, floa
   HWY_DYNAMIC_DISPATCH(moments)(dtype, x, block, mean, squares);
 }
 
-void channel_affine(DType dtype, const void* x, void* y, const ChannelBlock& block, const float* mean, const float* scale,
-                    const float* shift) {
-  HWY_DYNAMIC_DISPATCH(affine)(dtype, x, y, block, mean, scale, shift);
+void channel_affine(DType dtype, const void* x, const void* addend, void* y, const ChannelBlock& block,
+                    const ChannelAffine& coefficients, Activation activation) {
+  HWY_DYNAMIC_DISPATCH(affine)(dtype, x, addend, y, block, coefficients, activation);
 }
 
-void channel_gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const float* mean, float* sums,
-                           float* products) {
-  HWY_DYNAMIC_DISPATCH(gradient_sums)(dtype, x, dy, block, mean, sums, products);
+void channel_gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block,
+                           const ChannelAffine& coefficients, Activation activation, float* dy_sums, float* products) {
+  HWY_DYNAMIC_DISPATCH(gradient_sums)(dtype, x, dy, block, coefficients, activation, dy_sums, products);
 }
 
-void channel_gradient(DType dtype, const void* x, const void* dy, void* dx, const ChannelBlock& block, const float* mean,
-                      const float* scale, const float* slope, const float* shift) {
-  HWY_DYNAMIC_DISPATCH(gradient)(dtype, x, dy, dx, block, mean, scale, slope, shift);
+void channel_gradient(DType dtype, const void* x, const void* dy, void* dx, const ChannelBlock& block,
+                      const ChannelAffine& coefficients, Activation activation, const float* slope, const float* shift) {
+  HWY_DYNAMIC_DISPATCH(gradient)(dtype, x, dy, dx, block, coefficients, activation, slope, shift);
 }
 
 }  // namespace minim::cpu

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "minim/runtime/dtype.h"
+#include "minim/runtime/kernels/activation.h"
 
 namespace minim::cpu {
 
@@ -26,16 +27,25 @@ void channel_sums(DType dtype, const void* x, const ChannelBlock& block, float* 
 /// row's own deviation bounds the cancellation by a factor of n + 1, whatever the data.
 void channel_moments(DType dtype, const void* x, const ChannelBlock& block, float* mean, float* squares);
 
-/// y = (x - mean) * scale + shift.
-void channel_affine(DType dtype, const void* x, void* y, const ChannelBlock& block, const float* mean, const float* scale,
-                    const float* shift);
+/// (x - mean) * scale + shift.
+struct ChannelAffine {
+  const float* mean;
+  const float* scale;
+  const float* shift;
+};
 
-/// sums[c] = sum of dy, products[c] = sum of dy (x - mean) over the block's rows.
-void channel_gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const float* mean, float* sums,
-                           float* products);
+/// y = activation(affine of x + addend), without addend where that is null.
+void channel_affine(DType dtype, const void* x, const void* addend, void* y, const ChannelBlock& block,
+                    const ChannelAffine& affine, Activation activation);
 
-/// dx = dy * scale + (x - mean) * slope + shift. dx may be dy.
-void channel_gradient(DType dtype, const void* x, const void* dy, void* dx, const ChannelBlock& block, const float* mean,
-                      const float* scale, const float* slope, const float* shift);
+// With an activation the functions below count dy where y = activation(affine of x), rounded to `dtype`, is positive.
+
+/// sums[c] = sum of dy, products[c] = sum of dy (x - affine.mean) over the block's rows.
+void channel_gradient_sums(DType dtype, const void* x, const void* dy, const ChannelBlock& block, const ChannelAffine& affine,
+                           Activation activation, float* sums, float* products);
+
+/// dx = dy * affine.scale + (x - affine.mean) * slope + shift. dx may be dy.
+void channel_gradient(DType dtype, const void* x, const void* dy, void* dx, const ChannelBlock& block,
+                      const ChannelAffine& affine, Activation activation, const float* slope, const float* shift);
 
 }  // namespace minim::cpu

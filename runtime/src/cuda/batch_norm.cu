@@ -12,30 +12,32 @@ namespace batch_norm_kernels {
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
     row_block_moments(ChannelTiles tiles, const T* x, const std::int32_t* valid_samples, ChannelPartials partials) {
-  __shared__ Floats<kWidth> of_thread[2][kThreads];
+  __shared__ SlotSums<float, 2 * kWidth, kThreads> of_thread;
   const TilePlace<kWidth> place(tiles);
   const std::int64_t row_end = place.row_end(tiles, tiles.valid_rows(valid_samples));
   if (place.row_begin >= row_end) return;
-  Floats<kWidth> origin{}, sum{}, squares{};
+  Floats<kWidth> origin{};
+  float sums[2 * kWidth] = {};  // of deviations, then of their squares
   if (place.active) {
     x += place.channel;
     origin = load_floats<kWidth>(x + place.row_begin * tiles.channels);
-    for (std::int64_t row = place.row_begin + place.slot; row < row_end; row += tiles.slots) {
-      const auto value = load_floats<kWidth>(x + row * tiles.channels);
+    const auto load = [&](std::int64_t row) { return load_pack<kWidth>(x + row * tiles.channels); };
+    for_rows<4>(tiles, place, row_end, load, [&](std::int64_t, const Pack<T, kWidth>& pack) {
+      const auto value = to_floats(pack);
       for (int k = 0; k < kWidth; ++k) {
         const float deviation = value[k] - origin[k];
-        sum[k] += deviation;
-        squares[k] = fmaf(deviation, deviation, squares[k]);
+        sums[k] += deviation;
+        sums[kWidth + k] = fmaf(deviation, deviation, sums[kWidth + k]);
       }
-    }
+    });
   }
-  sum = sum_slots(sum, tiles.lanes, tiles.slots, of_thread[0]);
-  squares = sum_slots(squares, tiles.lanes, tiles.slots, of_thread[1]);
+  sum_slots(sums, tiles.lanes, tiles.slots, of_thread);
   if (!place.active || place.slot != 0) return;
   const auto count = static_cast<float>(row_end - place.row_begin);
+  Floats<kWidth> squares;
   for (int k = 0; k < kWidth; ++k) {
-    const float offset = sum[k] / count;
-    squares[k] = fmaf(-sum[k], offset, squares[k]);
+    const float offset = sums[k] / count;
+    squares[k] = fmaf(-sums[k], offset, sums[kWidth + k]);
     origin[k] += offset;
   }
   store_floats(partials.first(place.row_block) + place.channel, origin);
@@ -64,66 +66,81 @@ struct Statistics {
   }
 };
 
-/// The moments of all blocks in FP64.
+/// The moments of all blocks in FP64, in one pass: sums of deviations from the first block's mean.
 /// Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-__global__ void __launch_bounds__(kThreads) statistics_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
-                                                                   ChannelPartials partials, Statistics statistics) {
-  __shared__ double of_thread[kThreads];
+__global__ void __launch_bounds__(kTotalThreads) statistics_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
+                                                                        ChannelPartials partials, Statistics statistics) {
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
   if (valid_rows == 0) return;
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
   const std::int64_t slot = threadIdx.x / kTotalLanes;
   const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
-  double sum = 0;
+  const double origin = blocks > 0 ? static_cast<double>(partials.first(0)[c]) : 0;
+  double sums[2] = {};  // of the means' offsets, then of squares
   for (std::int64_t b = slot; b < blocks; b += kTotalSlots) {
-    sum += static_cast<double>(tiles.rows_of(b, valid_rows)) * static_cast<double>(partials.first(b)[c]);
+    const double offset = static_cast<double>(partials.first(b)[c]) - origin;
+    const double weighted = static_cast<double>(tiles.rows_of(b, valid_rows)) * offset;
+    sums[0] += weighted;
+    sums[1] += static_cast<double>(partials.second(b)[c]) + weighted * offset;
   }
-  const double mean = total_of_slots(sum, of_thread) / static_cast<double>(valid_rows);
-  double squares = 0;
-  for (std::int64_t b = slot; b < blocks; b += kTotalSlots) {
-    const double offset = static_cast<double>(partials.first(b)[c]) - mean;
-    squares += static_cast<double>(partials.second(b)[c]) + static_cast<double>(tiles.rows_of(b, valid_rows)) * offset * offset;
-  }
-  squares = total_of_slots(squares, of_thread);
+  total_of_slots(sums);
   if (slot != 0 || c >= tiles.channels) return;
+  const auto count = static_cast<double>(valid_rows);
+  const double mean = origin + sums[0] / count;
+  double squares = sums[1] - sums[0] * sums[0] / count;
   if (squares < 0) squares = 0;  // rounding in a block of equal values; NaN stays
-  partials.result(tiles, 0)[c] = statistics.write(c, mean, squares, static_cast<double>(valid_rows));
+  partials.result(tiles, 0)[c] = statistics.write(c, mean, squares, count);
 }
 
-/// The channels' coefficients of y = (x - mean) * scale + shift.
-template <int kWidth>
-struct Affine {
-  Floats<kWidth> mean, scale, shift;
+/// What becomes of x beside the channels' coefficients.
+template <class T>
+struct Elements {
+  const T* x;
+  const T* addend;  ///< may be null
+  T* y;
+  Activation activation;
 };
 
 /// Applies `affine` to the place's valid rows; y of padding is 0.
 template <class T, int kWidth>
-__device__ void apply_affine(const ChannelTiles& tiles, const TilePlace<kWidth>& place, const Affine<kWidth>& affine, const T* x,
-                             T* y, std::int64_t valid_rows) {
-  const std::int64_t row_end = place.row_end(tiles, tiles.rows());
-  for (std::int64_t row = place.row_begin + place.slot; row < row_end; row += tiles.slots) {
+__device__ void apply_affine(const ChannelTiles& tiles, const TilePlace<kWidth>& place, const Affine<kWidth>& affine,
+                             const Elements<T>& elements, std::int64_t valid_rows) {
+  struct Loaded {
+    Pack<T, kWidth> x, addend;
+  };
+  const auto load = [&](std::int64_t row) {
     const std::int64_t at = row * tiles.channels + place.channel;
+    Loaded loaded{};
+    if (row >= valid_rows) return loaded;
+    loaded.x = load_pack<kWidth>(elements.x + at);
+    if (elements.addend != nullptr) loaded.addend = load_pack<kWidth>(elements.addend + at);
+    return loaded;
+  };
+  for_rows<1>(tiles, place, place.row_end(tiles, tiles.rows()), load, [&](std::int64_t row, const Loaded& loaded) {
     Floats<kWidth> result{};
     if (row < valid_rows) {
-      result = load_floats<kWidth>(x + at);
-      for (int k = 0; k < kWidth; ++k) result[k] = fmaf(result[k] - affine.mean[k], affine.scale[k], affine.shift[k]);
+      result = affine(to_floats(loaded.x));
+      if (elements.addend != nullptr) result += to_floats(loaded.addend);
+      if (elements.activation == Activation::relu) {
+        for (int k = 0; k < kWidth; ++k) result[k] = result[k] <= 0 ? 0 : result[k];
+      }
     }
-    store_floats(y + at, result);
-  }
+    store_floats(elements.y + row * tiles.channels + place.channel, result);
+  });
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads) normalise(ChannelTiles tiles, const T* x, T* y, const std::int32_t* valid_samples,
-                                                      const float* mean, const float* beta, ChannelPartials partials) {
+__global__ void __launch_bounds__(kThreads) normalise(ChannelTiles tiles, Elements<T> elements, const std::int32_t* valid_samples,
+                                                      const float* mean, const float* beta, const float* scale) {
   const TilePlace<kWidth> place(tiles);
   if (!place.active) return;
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
   Affine<kWidth> affine{};
   if (valid_rows > 0) {
-    affine = {load_floats<kWidth>(mean + place.channel), load_floats<kWidth>(partials.result(tiles, 0) + place.channel),
+    affine = {load_floats<kWidth>(mean + place.channel), load_floats<kWidth>(scale + place.channel),
               load_floats<kWidth>(beta + place.channel)};
   }
-  apply_affine(tiles, place, affine, x, y, valid_rows);
+  apply_affine(tiles, place, affine, elements, valid_rows);
 }
 
 /// The vectors of BatchNormInference.
@@ -136,7 +153,7 @@ struct GivenStatistics {
 };
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads) normalise_given(ChannelTiles tiles, const T* x, T* y, GivenStatistics given) {
+__global__ void __launch_bounds__(kThreads) normalise_given(ChannelTiles tiles, Elements<T> elements, GivenStatistics given) {
   // One thread computes the coefficient of a channel for all slots.
   __shared__ float scale[ChannelTiles::kMaxLanes * kWidth];
   const TilePlace<kWidth> place(tiles);
@@ -150,20 +167,31 @@ __global__ void __launch_bounds__(kThreads) normalise_given(ChannelTiles tiles, 
   if (!place.active) return;
   Affine<kWidth> affine{load_floats<kWidth>(given.mean + place.channel), {}, load_floats<kWidth>(given.beta + place.channel)};
   for (int k = 0; k < kWidth; ++k) affine.scale[k] = scale[place.channel - place.chunk_channel + k];
-  apply_affine(tiles, place, affine, x, y, tiles.rows());
+  apply_affine(tiles, place, affine, elements, tiles.rows());
 }
 
 float* optional_pointer(const TensorView& view) { return view.present() ? device_pointer<float>(view) : nullptr; }
 
-bool packed(const BatchNormForward& args) {
-  return fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.y.raw(), args.mean.raw(), args.beta.raw(),
-                    args.workspace.raw());
+/// Of a forward pass, whether for training or not.
+template <class T, class Args>
+Elements<T> elements_of(const Args& args) {
+  return {.x = device_pointer<T>(args.x),
+          .addend = args.addend.present() ? device_pointer<T>(args.addend) : nullptr,
+          .y = device_pointer<T>(args.y),
+          .activation = args.activation};
+}
+
+/// `others`: the arrays of one value per channel.
+template <class Args, class... Pointers>
+bool packed(const Args& args, const Pointers*... others) {
+  return fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.addend.raw(), args.y.raw(), others...);
 }
 
 std::function<void(Stream&)> make_forward(const BatchNormForward& args) {
-  return dispatch_packs(args.x.dtype(), packed(args), [&](auto element, auto width) -> std::function<void(Stream&)> {
+  const bool packs = packed(args, args.mean.raw(), args.beta.raw(), args.workspace.raw());
+  return dispatch_packs(args.x.dtype(), packs, [&](auto element, auto width) -> std::function<void(Stream&)> {
     using T = decltype(element);
-    const ChannelTiles tiles(args.x, width);
+    const ChannelTiles tiles(args.x, width), element_tiles(args.x, width, ChannelTiles::kMaxElementBlocks);
     const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
     const Statistics statistics{.gamma = device_pointer<float>(args.gamma),
                                 .mean = device_pointer<float>(args.mean),
@@ -172,31 +200,31 @@ std::function<void(Stream&)> make_forward(const BatchNormForward& args) {
                                 .running_variance = optional_pointer(args.running_variance),
                                 .momentum = args.momentum,
                                 .epsilon = args.epsilon};
-    const auto* const x = device_pointer<T>(args.x);
-    auto* const y = device_pointer<T>(args.y);
+    const auto elements = elements_of<T>(args);
     const auto* const beta = device_pointer<float>(args.beta);
     const auto* const valid = valid_pointer(args.valid_samples);
     return [=](Stream& stream) {
-      launch<row_block_moments<T, width>>(stream, tiles.shape(), tiles, x, valid, partials);
+      launch<row_block_moments<T, width>>(stream, tiles.shape(), tiles, elements.x, valid, partials);
       launch<statistics_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, statistics);
-      launch<normalise<T, width>>(stream, tiles.shape(), tiles, x, y, valid, statistics.mean, beta, partials);
+      launch<normalise<T, width>>(stream, element_tiles.shape(), element_tiles, elements, valid, statistics.mean, beta,
+                                  partials.result(tiles, 0));
     };
   });
 }
 
 std::function<void(Stream&)> make_inference(const BatchNormInference& args) {
-  const bool packs = fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.y.raw(), args.mean.raw(), args.beta.raw());
+  const bool packs = packed(args, args.mean.raw(), args.beta.raw());
   return dispatch_packs(args.x.dtype(), packs, [&](auto element, auto width) -> std::function<void(Stream&)> {
     using T = decltype(element);
-    const ChannelTiles tiles(args.x, width);
+    const ChannelTiles tiles(args.x, width, ChannelTiles::kMaxElementBlocks);
     const GivenStatistics given{.gamma = device_pointer<float>(args.gamma),
                                 .beta = device_pointer<float>(args.beta),
                                 .mean = device_pointer<float>(args.mean),
                                 .variance = device_pointer<float>(args.variance),
                                 .epsilon = args.epsilon};
-    const auto* const x = device_pointer<T>(args.x);
-    auto* const y = device_pointer<T>(args.y);
-    return [=](Stream& stream) { launch<normalise_given<T, width>>(stream, tiles.shape(), tiles, x, y, given); };
+    return [=, elements = elements_of<T>(args)](Stream& stream) {
+      launch<normalise_given<T, width>>(stream, tiles.shape(), tiles, elements, given);
+    };
   });
 }
 

@@ -6,29 +6,72 @@
 namespace minim::cuda {
 namespace batch_norm_backward_kernels {
 
+/// Blocks on a multiprocessor that registers are to suffice for.
+constexpr int kBlocksAtOnce = 3;
+
+/// x and dy, and the vectors of the forward pass.
+template <class T>
+struct Operands {
+  const T* x;
+  const T* dy;
+  const float* mean;
+  const float* rstd;
+  const float* gamma;
+  const float* beta;
+  Activation activation;
+};
+
+/// A thread's elements of a row.
+template <class T, int kWidth>
+struct RowPacks {
+  Pack<T, kWidth> x, dy;
+};
+
+template <class T, int kWidth>
+__device__ RowPacks<T, kWidth> load_row(const Operands<T>& operands, std::int64_t at) {
+  return {load_pack<kWidth>(operands.x + at), load_pack<kWidth>(operands.dy + at)};
+}
+
+/// dy, or with an activation where y as it is stored is positive.
+template <class T, int kWidth>
+__device__ Floats<kWidth> passed(Activation activation, const Affine<kWidth>& forward, const Floats<kWidth>& x,
+                                 const Pack<T, kWidth>& dy) {
+  auto gradient = to_floats(dy);
+  if (activation == Activation::none) return gradient;
+  const auto y = forward(x);
+  for (int k = 0; k < kWidth; ++k) gradient[k] = to_float(round_to<T>(y[k])) > 0 ? gradient[k] : 0;
+  return gradient;
+}
+
 /// Sums of dy and of dy (x - mean) over each block of rows.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    row_block_sums(ChannelTiles tiles, const T* x, const T* dy, const std::int32_t* valid_samples, const float* mean,
-                   ChannelPartials partials) {
-  __shared__ Floats<kWidth> of_thread[2][kThreads];
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    row_block_sums(ChannelTiles tiles, Operands<T> operands, const std::int32_t* valid_samples, ChannelPartials partials) {
+  __shared__ SlotSums<float, 2 * kWidth, kThreads> of_thread;
   const TilePlace<kWidth> place(tiles);
   const std::int64_t row_end = place.row_end(tiles, tiles.valid_rows(valid_samples));
   if (place.row_begin >= row_end) return;
-  Floats<kWidth> sum{}, product{};
+  float sums[2 * kWidth] = {};  // of dy, then of products
   if (place.active) {
-    const auto center = load_floats<kWidth>(mean + place.channel);
-    for (std::int64_t row = place.row_begin + place.slot; row < row_end; row += tiles.slots) {
-      const std::int64_t at = row * tiles.channels + place.channel;
-      const auto gradient = load_floats<kWidth>(dy + at);
-      const auto value = load_floats<kWidth>(x + at);
-      sum += gradient;
-      for (int k = 0; k < kWidth; ++k) product[k] = fmaf(gradient[k], value[k] - center[k], product[k]);
-    }
+    Affine<kWidth> forward{load_floats<kWidth>(operands.mean + place.channel),
+                           load_floats<kWidth>(operands.gamma + place.channel),
+                           load_floats<kWidth>(operands.beta + place.channel)};
+    const auto rstd = load_floats<kWidth>(operands.rstd + place.channel);
+    for (int k = 0; k < kWidth; ++k) forward.scale[k] *= rstd[k];
+    const auto load = [&](std::int64_t row) { return load_row<T, kWidth>(operands, row * tiles.channels + place.channel); };
+    for_rows<2>(tiles, place, row_end, load, [&](std::int64_t, const RowPacks<T, kWidth>& row) {
+      const auto value = to_floats(row.x);
+      const auto gradient = passed<T, kWidth>(operands.activation, forward, value, row.dy);
+      for (int k = 0; k < kWidth; ++k) {
+        sums[k] += gradient[k];
+        sums[kWidth + k] = fmaf(gradient[k], value[k] - forward.mean[k], sums[kWidth + k]);
+      }
+    });
   }
-  sum = sum_slots(sum, tiles.lanes, tiles.slots, of_thread[0]);
-  product = sum_slots(product, tiles.lanes, tiles.slots, of_thread[1]);
+  sum_slots(sums, tiles.lanes, tiles.slots, of_thread);
   if (!place.active || place.slot != 0) return;
+  Floats<kWidth> sum, product;
+  for (int k = 0; k < kWidth; ++k) sum[k] = sums[k], product[k] = sums[kWidth + k];
   store_floats(partials.first(place.row_block) + place.channel, sum);
   store_floats(partials.second(place.row_block) + place.channel, product);
 }
@@ -47,88 +90,102 @@ struct ParameterGradients {
   }
 };
 
-/// The sums of all blocks in FP64, and the coefficients of dx = dy scale + (x - mean) slope + shift: results 0, 1 and 2.
+/// Of dx = dy scale + (x - mean) slope + shift.
+struct Coefficients {
+  float* scale;
+  float* slope;
+  float* shift;
+};
+
+/// The sums of all blocks in FP64, and the coefficients.
 /// dx = gamma rstd (dy - sum / n - (x - mean) rstd^2 product / n)
-__global__ void __launch_bounds__(kThreads) totals_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
-                                                               ChannelPartials partials, ParameterGradients gradients) {
-  __shared__ double of_thread[kThreads];
+__global__ void __launch_bounds__(kTotalThreads)
+    totals_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples, ChannelPartials partials,
+                       ParameterGradients gradients, Coefficients coefficients) {
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
   const std::int64_t slot = threadIdx.x / kTotalLanes;
   const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
-  double sum = 0;
-  double product = 0;
+  double sums[2] = {};  // of dy, then of products
   for (std::int64_t b = slot; b < blocks; b += kTotalSlots) {
-    sum += static_cast<double>(partials.first(b)[c]);
-    product += static_cast<double>(partials.second(b)[c]);
+    sums[0] += static_cast<double>(partials.first(b)[c]);
+    sums[1] += static_cast<double>(partials.second(b)[c]);
   }
-  sum = total_of_slots(sum, of_thread);
-  product = total_of_slots(product, of_thread);
+  total_of_slots(sums);
   if (slot != 0 || c >= tiles.channels) return;
   if (valid_rows == 0) {
     if (!gradients.accumulate) gradients.dgamma[c] = gradients.dbeta[c] = 0;
     return;
   }
+  const auto [sum, product] = sums;
   gradients.write(c, sum, product);
   const auto rows = static_cast<double>(valid_rows);
   const auto rstd = static_cast<double>(gradients.rstd[c]);
   const double factor = static_cast<double>(gradients.gamma[c]) * rstd;
-  partials.result(tiles, 0)[c] = static_cast<float>(factor);
-  partials.result(tiles, 1)[c] = static_cast<float>(-factor * rstd * rstd * product / rows);
-  partials.result(tiles, 2)[c] = static_cast<float>(-factor * sum / rows);
+  coefficients.scale[c] = static_cast<float>(factor);
+  coefficients.slope[c] = static_cast<float>(-factor * rstd * rstd * product / rows);
+  coefficients.shift[c] = static_cast<float>(-factor * sum / rows);
 }
 
 /// dx may be dy.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    input_gradient(ChannelTiles tiles, const T* x, const T* dy, T* dx, const std::int32_t* valid_samples, const float* mean,
-                   ChannelPartials partials) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) input_gradient(ChannelTiles tiles, Operands<T> operands, T* dx,
+                                                           const std::int32_t* valid_samples, Coefficients coefficients) {
   const TilePlace<kWidth> place(tiles);
   if (!place.active) return;
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
-  Floats<kWidth> center{}, scale{}, slope{}, shift{};
+  Affine<kWidth> forward{};
+  Floats<kWidth> slope{}, shift{};
   if (valid_rows > 0) {
-    center = load_floats<kWidth>(mean + place.channel);
-    scale = load_floats<kWidth>(partials.result(tiles, 0) + place.channel);
-    slope = load_floats<kWidth>(partials.result(tiles, 1) + place.channel);
-    shift = load_floats<kWidth>(partials.result(tiles, 2) + place.channel);
+    // The scale that the totals left has the bits of the forward pass: a product of two floats is exact in FP64.
+    forward = {load_floats<kWidth>(operands.mean + place.channel), load_floats<kWidth>(coefficients.scale + place.channel),
+               load_floats<kWidth>(operands.beta + place.channel)};
+    slope = load_floats<kWidth>(coefficients.slope + place.channel);
+    shift = load_floats<kWidth>(coefficients.shift + place.channel);
   }
-  const std::int64_t row_end = place.row_end(tiles, tiles.rows());
-  for (std::int64_t row = place.row_begin + place.slot; row < row_end; row += tiles.slots) {
-    const std::int64_t at = row * tiles.channels + place.channel;
+  const auto load = [&](std::int64_t row) {
+    if (row >= valid_rows) return RowPacks<T, kWidth>{};
+    return load_row<T, kWidth>(operands, row * tiles.channels + place.channel);
+  };
+  for_rows<1>(tiles, place, place.row_end(tiles, tiles.rows()), load, [&](std::int64_t at, const RowPacks<T, kWidth>& row) {
     Floats<kWidth> result{};
-    if (row < valid_rows) {
-      const auto value = load_floats<kWidth>(x + at);
-      const auto gradient = load_floats<kWidth>(dy + at);
+    if (at < valid_rows) {
+      const auto value = to_floats(row.x);
+      const auto gradient = passed<T, kWidth>(operands.activation, forward, value, row.dy);
       for (int k = 0; k < kWidth; ++k) {
-        result[k] = fmaf(gradient[k], scale[k], fmaf(value[k] - center[k], slope[k], shift[k]));
+        result[k] = fmaf(gradient[k], forward.scale[k], fmaf(value[k] - forward.mean[k], slope[k], shift[k]));
       }
     }
-    store_floats(dx + at, result);
-  }
+    store_floats(dx + at * tiles.channels + place.channel, result);
+  });
 }
 
 std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
   const bool packed = fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.dy.raw(), args.dx.raw(), args.mean.raw(),
-                                 args.workspace.raw());
+                                 args.rstd.raw(), args.gamma.raw(), args.beta.raw(), args.workspace.raw());
   return dispatch_packs(args.x.dtype(), packed, [&](auto element, auto width) -> std::function<void(Stream&)> {
     using T = decltype(element);
-    const ChannelTiles tiles(args.x, width);
+    const ChannelTiles tiles(args.x, width), element_tiles(args.x, width, ChannelTiles::kMaxElementBlocks);
     const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
     const ParameterGradients gradients{.gamma = device_pointer<float>(args.gamma),
                                        .rstd = device_pointer<float>(args.rstd),
                                        .dgamma = device_pointer<float>(args.dgamma),
                                        .dbeta = device_pointer<float>(args.dbeta),
                                        .accumulate = args.accumulate};
-    const auto* const x = device_pointer<T>(args.x);
-    const auto* const dy = device_pointer<T>(args.dy);
+    const Operands<T> operands{.x = device_pointer<T>(args.x),
+                               .dy = device_pointer<T>(args.dy),
+                               .mean = device_pointer<float>(args.mean),
+                               .rstd = gradients.rstd,
+                               .gamma = gradients.gamma,
+                               .beta = device_pointer<float>(args.beta),
+                               .activation = args.activation};
+    const Coefficients coefficients{partials.result(tiles, 0), partials.result(tiles, 1), partials.result(tiles, 2)};
     auto* const dx = device_pointer<T>(args.dx);
-    const auto* const mean = device_pointer<float>(args.mean);
     const auto* const valid = valid_pointer(args.valid_samples);
     return [=](Stream& stream) {
-      launch<row_block_sums<T, width>>(stream, tiles.shape(), tiles, x, dy, valid, mean, partials);
-      launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients);
-      launch<input_gradient<T, width>>(stream, tiles.shape(), tiles, x, dy, dx, valid, mean, partials);
+      launch<row_block_sums<T, width>>(stream, tiles.shape(), tiles, operands, valid, partials);
+      launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients, coefficients);
+      launch<input_gradient<T, width>>(stream, element_tiles.shape(), element_tiles, operands, dx, valid, coefficients);
     };
   });
 }

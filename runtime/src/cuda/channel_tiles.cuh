@@ -14,13 +14,15 @@ namespace minim::cuda {
 /// channels and every `slots`-th row. How it is cut depends on the shape alone.
 struct ChannelTiles {
   /// Rows of a thread at least.
-  static constexpr std::int64_t kMinThreadRows = 8;
-  /// Blocks of rows at most: what the second stage adds up.
-  static constexpr std::int64_t kMaxRowBlocks = 2048;
+  static constexpr std::int64_t kMinThreadRows = 4;
+  /// Blocks of threads at most. For sums: some for every multiprocessor, and few partial sums for the second stage.
+  static constexpr std::int64_t kMaxSumBlocks = 1024;
+  /// For what is computed of each element: more, since none has to wait for its last row.
+  static constexpr std::int64_t kMaxElementBlocks = 2048;
   /// Threads side by side on a row at most: with 16 bytes each they read 512 in one go.
   static constexpr std::int64_t kMaxLanes = 32;
 
-  ChannelTiles(const ConstTensorView& x, int width) : channels(x.shape()[-1]) {
+  ChannelTiles(const ConstTensorView& x, int width, std::int64_t most_blocks = kMaxSumBlocks) : channels(x.shape()[-1]) {
     if (channels == 0) return;
     samples = x.shape()[0];
     sample_rows = x.shape().elements_per_sample() / channels;
@@ -28,7 +30,8 @@ struct ChannelTiles {
     chunks = static_cast<std::int32_t>((packs + kMaxLanes - 1) / kMaxLanes);
     lanes = static_cast<std::int32_t>((packs + chunks - 1) / chunks);
     slots = static_cast<std::int32_t>(std::bit_floor(static_cast<unsigned>(kThreads / lanes)));
-    block_rows = std::max((rows() + kMaxRowBlocks - 1) / kMaxRowBlocks, kMinThreadRows * slots);
+    const std::int64_t most_row_blocks = std::max<std::int64_t>(most_blocks / chunks, 1);
+    block_rows = std::max((rows() + most_row_blocks - 1) / most_row_blocks, kMinThreadRows * slots);
     row_blocks = (rows() + block_rows - 1) / block_rows;
   }
 
@@ -85,23 +88,58 @@ struct TilePlace {
   bool active;  ///< false for threads that only take part in sums
 };
 
-/// The sum of `value` over the slots of a block, thread `t` being lane t % lanes of slot t / lanes, for the threads of slot 0.
-/// `of_thread` is shared memory for all threads, which all call this; it is theirs again after a __syncthreads().
-template <class V>
-__device__ V sum_slots(V value, std::int32_t lanes, std::int32_t slots, V* of_thread) {
+/// Calls `use(row, load(row))` for a thread's rows up to `row_end`, after the loads of `kRows` rows at a time: a thread that
+/// waits for each leaves the memory idle.
+template <int kRows, int kWidth, class Load, class Use>
+__device__ void for_rows(const ChannelTiles& tiles, const TilePlace<kWidth>& place, std::int64_t row_end, Load load, Use use) {
+  const std::int64_t step = tiles.slots;
+  for (std::int64_t row = place.row_begin + place.slot; row < row_end; row += kRows * step) {
+    decltype(load(row)) loaded[kRows] = {};
+    for (int k = 0; k < kRows; ++k) {
+      if (row + k * step < row_end) loaded[k] = load(row + k * step);
+    }
+    for (int k = 0; k < kRows; ++k) {
+      if (row + k * step < row_end) use(row + k * step, loaded[k]);
+    }
+  }
+}
+
+/// Shared memory for sums of `kCount` values of each of `kBlockThreads` threads. Values of one kind lie side by side, so that the
+/// threads of a warp use all banks.
+template <class V, int kCount, int kBlockThreads>
+using SlotSums = V[kCount][kBlockThreads];
+
+/// Each of `values` becomes its sum over the slots of a block, thread `t` being lane t % lanes of slot t / lanes, for the threads
+/// of slot 0. All threads call this; `of_thread` is theirs again after a __syncthreads().
+template <class V, int kCount, int kBlockThreads>
+__device__ void sum_slots(V (&values)[kCount], std::int32_t lanes, std::int32_t slots,
+                          SlotSums<V, kCount, kBlockThreads>& of_thread) {
   const auto thread = static_cast<std::int32_t>(threadIdx.x);
-  of_thread[thread] = value;
+  for (int k = 0; k < kCount; ++k) of_thread[k][thread] = values[k];
   for (std::int32_t half = slots / 2; half > 0; half /= 2) {
     __syncthreads();
-    if (thread < half * lanes) of_thread[thread] += of_thread[thread + half * lanes];
+    if (thread >= half * lanes) continue;
+    for (int k = 0; k < kCount; ++k) of_thread[k][thread] += of_thread[k][thread + half * lanes];
   }
-  return of_thread[thread];
+  for (int k = 0; k < kCount; ++k) values[k] = of_thread[k][thread];
 }
 
 /// `valid_samples` of a kernel as `ChannelTiles::valid_rows` takes it.
 inline const std::int32_t* valid_pointer(const ConstTensorView& valid_samples) {
   return valid_samples.present() ? device_pointer<std::int32_t>(valid_samples) : nullptr;
 }
+
+/// The channels' coefficients of (x - mean) * scale + shift.
+template <int kWidth>
+struct Affine {
+  __device__ Floats<kWidth> operator()(const Floats<kWidth>& x) const {
+    Floats<kWidth> result;
+    for (int k = 0; k < kWidth; ++k) result[k] = fmaf(x[k] - mean[k], scale[k], shift[k]);
+    return result;
+  }
+
+  Floats<kWidth> mean, scale, shift;
+};
 
 /// Two values per channel for every block of rows, and three that the second stage makes of them.
 struct ChannelPartials {
@@ -112,29 +150,29 @@ struct ChannelPartials {
     return (2 * row_blocks + 3) * x.shape()[-1] * static_cast<std::int64_t>(sizeof(float));
   }
 
-  __device__ float* first(std::int64_t row_block) const { return data + 2 * row_block * channels; }
-  __device__ float* second(std::int64_t row_block) const { return first(row_block) + channels; }
-  __device__ float* result(const ChannelTiles& tiles, int i) const { return first(tiles.row_blocks) + i * channels; }
+  __host__ __device__ float* first(std::int64_t row_block) const { return data + 2 * row_block * channels; }
+  __host__ __device__ float* second(std::int64_t row_block) const { return first(row_block) + channels; }
+  __host__ __device__ float* result(const ChannelTiles& tiles, int i) const { return first(tiles.row_blocks) + i * channels; }
 
   float* data;
   std::int64_t channels;
 };
 
-/// The second stage: a block of threads takes kTotalLanes channels, and every kTotalSlots-th partial of each.
+/// The second stage: a block of threads takes kTotalLanes channels, and every kTotalSlots-th partial of each. Its blocks are few,
+/// so they are large.
+inline constexpr int kTotalThreads = 1024;
 inline constexpr std::int32_t kTotalLanes = 8;
-inline constexpr std::int32_t kTotalSlots = kThreads / kTotalLanes;
+inline constexpr std::int32_t kTotalSlots = kTotalThreads / kTotalLanes;
 
 inline LaunchShape totals_shape(const ChannelTiles& tiles) {
-  return {.blocks = (tiles.channels + kTotalLanes - 1) / kTotalLanes, .threads = kThreads};
+  return {.blocks = (tiles.channels + kTotalLanes - 1) / kTotalLanes, .threads = kTotalThreads};
 }
 
-/// Sum over the kTotalSlots slots of a block, for all threads. All threads call it.
-__device__ inline double total_of_slots(double value, double* of_thread) {
-  sum_slots(value, kTotalLanes, kTotalSlots, of_thread);
-  __syncthreads();
-  const double total = of_thread[threadIdx.x % kTotalLanes];
-  __syncthreads();  // before another call writes
-  return total;
+/// Sums over the kTotalSlots slots of a block, for the threads of slot 0. All threads call it.
+template <int kCount>
+__device__ void total_of_slots(double (&values)[kCount]) {
+  __shared__ SlotSums<double, kCount, kTotalThreads> of_thread;
+  sum_slots(values, kTotalLanes, kTotalSlots, of_thread);
 }
 
 }  // namespace minim::cuda

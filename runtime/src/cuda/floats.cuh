@@ -19,13 +19,17 @@ struct Floats {
   }
 };
 
-/// From an address that is a multiple of the pack's bytes, or of 16.
-template <int kCount, class T>
-__device__ Floats<kCount> load_floats(const T* elements) {
-  const Pack<T, kCount> pack = load_pack<kCount>(elements);
+template <class T, int kCount>
+__device__ Floats<kCount> to_floats(const Pack<T, kCount>& pack) {
   Floats<kCount> floats;
   for (int i = 0; i < kCount; ++i) floats[i] = to_float(pack.values[i]);
   return floats;
+}
+
+/// From an address that is a multiple of the pack's bytes, or of 16.
+template <int kCount, class T>
+__device__ Floats<kCount> load_floats(const T* elements) {
+  return to_floats(load_pack<kCount>(elements));
 }
 
 /// Rounds once.

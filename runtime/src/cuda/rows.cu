@@ -10,32 +10,30 @@ namespace row_kernels {
 /// The sums of each block of rows, [row blocks, channels].
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads) sum_row_blocks(ChannelTiles tiles, const T* rows, float* of_block) {
-  __shared__ Floats<kWidth> of_thread[kThreads];
+  __shared__ SlotSums<float, kWidth, kThreads> of_thread;
   const TilePlace<kWidth> place(tiles);
   Floats<kWidth> sum{};
   if (place.active) {
     const std::int64_t row_end = place.row_end(tiles, tiles.rows());
-    for (std::int64_t row = place.row_begin + place.slot; row < row_end; row += tiles.slots) {
-      sum += load_floats<kWidth>(rows + row * tiles.channels + place.channel);
-    }
+    const auto load = [&](std::int64_t row) { return load_pack<kWidth>(rows + row * tiles.channels + place.channel); };
+    for_rows<4>(tiles, place, row_end, load, [&](std::int64_t, const Pack<T, kWidth>& pack) { sum += to_floats(pack); });
   }
-  sum = sum_slots(sum, tiles.lanes, tiles.slots, of_thread);
+  sum_slots(sum.values, tiles.lanes, tiles.slots, of_thread);
   if (place.active && place.slot == 0) store_floats(of_block + place.row_block * tiles.channels + place.channel, sum);
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) sum_blocks(ChannelTiles tiles, const float* of_block, T* out, bool accumulate) {
-  __shared__ double of_thread[kThreads];
+__global__ void __launch_bounds__(kTotalThreads) sum_blocks(ChannelTiles tiles, const float* of_block, T* out, bool accumulate) {
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
   const std::int64_t slot = threadIdx.x / kTotalLanes;
-  double sum = 0;
+  double sums[1] = {};
   for (std::int64_t b = slot; b < tiles.row_blocks && c < tiles.channels; b += kTotalSlots) {
-    sum += static_cast<double>(of_block[b * tiles.channels + c]);
+    sums[0] += static_cast<double>(of_block[b * tiles.channels + c]);
   }
-  sum = total_of_slots(sum, of_thread);
+  total_of_slots(sums);
   if (slot != 0 || c >= tiles.channels) return;
-  if (accumulate) sum += static_cast<double>(to_float(out[c]));
-  out[c] = round_to<T>(static_cast<float>(sum));
+  if (accumulate) sums[0] += static_cast<double>(to_float(out[c]));
+  out[c] = round_to<T>(static_cast<float>(sums[0]));
 }
 
 template <class T>

@@ -28,6 +28,8 @@ void update_running(const TensorView& running, std::int64_t c, double momentum, 
   out.store(c, (1 - momentum) * out[c] + momentum * batch);
 }
 
+double addend_at(const ConstTensorView& addend, std::int64_t i) { return addend.present() ? Input(addend)[i] : 0; }
+
 void forward_channel(const BatchNormForward& args, const Channels& channels, std::int64_t c) {
   const Input x(args.x), gamma(args.gamma), beta(args.beta);
   const auto count = static_cast<double>(channels.valid_rows);
@@ -42,7 +44,7 @@ void forward_channel(const BatchNormForward& args, const Channels& channels, std
   const Output y(args.y);
   for (std::int64_t row = 0; row < channels.valid_rows; ++row) {
     const std::int64_t i = row * channels.count + c;
-    y.store(i, gamma[c] * (x[i] - mean) * rstd + beta[c]);
+    y.store(i, activate(args.activation, gamma[c] * (x[i] - mean) * rstd + beta[c] + addend_at(args.addend, i)));
   }
   Output(args.mean).store(c, mean);
   Output(args.rstd).store(c, rstd);
@@ -50,20 +52,30 @@ void forward_channel(const BatchNormForward& args, const Channels& channels, std
   update_running(args.running_variance, c, args.momentum, channels.valid_rows > 1 ? squares / (count - 1) : variance);
 }
 
+/// As it would be stored.
+float rounded(float value, DType dtype) {
+  return dispatch_floating(dtype, [&](auto element) { return to_float(round_to<decltype(element)>(value)); });
+}
+
 void backward_channel(const BatchNormBackward& args, const Channels& channels, std::int64_t c) {
-  const Input x(args.x), dy(args.dy), gamma(args.gamma), mean(args.mean), rstd(args.rstd);
+  const Input x(args.x), gradient(args.dy), gamma(args.gamma), mean(args.mean), rstd(args.rstd);
   const auto normalized = [&](std::int64_t i) { return (double{x[i]} - mean[c]) * rstd[c]; };
+  const auto dy = [&](std::int64_t i) {
+    if (args.activation == Activation::none) return double{gradient[i]};
+    const auto y = static_cast<float>(gamma[c] * normalized(i) + Input(args.beta)[c]);
+    return rounded(y, args.x.dtype()) > 0 ? double{gradient[i]} : 0.0;
+  };
   double dgamma = 0, dbeta = 0;
   for (std::int64_t row = 0; row < channels.valid_rows; ++row) {
     const std::int64_t i = row * channels.count + c;
-    dgamma += dy[i] * normalized(i);
-    dbeta += dy[i];
+    dgamma += dy(i) * normalized(i);
+    dbeta += dy(i);
   }
   const Output dx(args.dx), dgamma_out(args.dgamma), dbeta_out(args.dbeta);
   const auto count = static_cast<double>(channels.valid_rows);
   for (std::int64_t row = 0; row < channels.valid_rows; ++row) {
     const std::int64_t i = row * channels.count + c;
-    dx.store(i, double{gamma[c]} * rstd[c] * (dy[i] - dbeta / count - normalized(i) * dgamma / count));
+    dx.store(i, double{gamma[c]} * rstd[c] * (dy(i) - dbeta / count - normalized(i) * dgamma / count));
   }
   dgamma_out.store(c, dgamma + (args.accumulate ? dgamma_out[c] : 0.0));
   dbeta_out.store(c, dbeta + (args.accumulate ? dbeta_out[c] : 0.0));
@@ -83,7 +95,8 @@ void run(const BatchNormInference& args) {
   const Output y(args.y);
   for (std::int64_t i = 0; i < args.x.elements(); ++i) {
     const std::int64_t c = i % args.x.shape()[-1];
-    y.store(i, gamma[c] * (double{x[i]} - mean[c]) / std::sqrt(variance[c] + args.epsilon) + beta[c]);
+    const double normalized = gamma[c] * (double{x[i]} - mean[c]) / std::sqrt(variance[c] + args.epsilon) + beta[c];
+    y.store(i, activate(args.activation, normalized + addend_at(args.addend, i)));
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/tensor.h"
 
 namespace minim::reference {
@@ -37,6 +38,8 @@ class Output {
   void* data_;
   DType dtype_;
 };
+
+inline double activate(Activation activation, double value) { return activation == Activation::relu && value <= 0 ? 0 : value; }
 
 /// Where element (a, b, c, d) of a rank-4 tensor lies.
 struct Index4 {

@@ -1,5 +1,7 @@
 #include "minim/runtime/kernels/batch_norm.h"
 
+#include <cmath>
+
 #include "runtime/reference/reference_case.h"
 
 namespace minim {
@@ -51,6 +53,33 @@ TEST_F(ReferenceBatchNorm, KeepsChannelsApart) {
   EXPECT_EQ(values(rstd), (Floats{1, 0.05F}));
 }
 
+TEST_F(ReferenceBatchNorm, AddsAndActivates) {
+  const Tensor x = tensor({4, 1}, {1, 3, 1, 3}), addend = tensor({4, 1}, {-8, -13, -7, NAN}), y = untouched({4, 1});
+  run(BatchNormForward{.x = x,
+                       .gamma = gamma_,
+                       .beta = beta_,
+                       .addend = addend,
+                       .y = y,
+                       .mean = mean_,
+                       .rstd = rstd_,
+                       .epsilon = 0,
+                       .activation = Activation::relu});
+  EXPECT_EQ((Floats{values(y)[0], values(y)[1], values(y)[2]}), (Floats{0, 0, 1}));
+  EXPECT_TRUE(std::isnan(values(y)[3]));
+  const Tensor mean = tensor({1}, {2}), variance = tensor({1}, {1});
+  run(BatchNormInference{.x = x,
+                         .gamma = gamma_,
+                         .beta = beta_,
+                         .mean = mean,
+                         .variance = variance,
+                         .addend = addend,
+                         .y = y,
+                         .epsilon = 0,
+                         .activation = Activation::relu});
+  EXPECT_EQ((Floats{values(y)[0], values(y)[1], values(y)[2]}), (Floats{0, 0, 1}));
+  EXPECT_TRUE(std::isnan(values(y)[3]));
+}
+
 TEST_F(ReferenceBatchNorm, IgnoresPadding) {
   const Tensor y = untouched({3, 1});
   forward(tensor({3, 1}, {1, 3, NAN}), y, integers<std::int32_t>({2}));
@@ -97,35 +126,46 @@ TEST_F(ReferenceBatchNorm, InfersWithGivenStatistics) {
 }
 
 TEST_F(ReferenceBatchNorm, HasTheGradientsThatDifferencesShow) {
-  const Shape shape{4, 2, 2, 2};
-  const Tensor x = random(shape, 1), gamma = random({2}, 2), beta = random({2}, 3), dy = random(shape, 4), y = untouched(shape);
-  const Tensor mean = untouched({2}), rstd = untouched({2}), dx = untouched(shape), dgamma = untouched({2}),
-               dbeta = untouched({2});
-  const Tensor valid_samples = integers<std::int32_t>({3});
-  const auto loss = [&] {
-    run(BatchNormForward{
-        .x = x, .gamma = gamma, .beta = beta, .y = y, .mean = mean, .rstd = rstd, .valid_samples = valid_samples});
-    return dot(y, dy);
-  };
-  loss();
-  run(BatchNormBackward{.x = x,
-                        .dy = dy,
-                        .gamma = gamma,
-                        .mean = mean,
-                        .rstd = rstd,
-                        .dx = dx,
-                        .dgamma = dgamma,
-                        .dbeta = dbeta,
-                        .valid_samples = valid_samples});
-  expect_gradient(x, dx, loss);
-  expect_gradient(gamma, dgamma, loss);
-  expect_gradient(beta, dbeta, loss);
+  for (const Activation activation : {Activation::none, Activation::relu}) {
+    const Shape shape{4, 2, 2, 2};
+    const Tensor x = random(shape, 1), gamma = random({2}, 2), beta = random({2}, 3), dy = random(shape, 4), y = untouched(shape);
+    const Tensor mean = untouched({2}), rstd = untouched({2}), dx = untouched(shape), dgamma = untouched({2}),
+                 dbeta = untouched({2});
+    const Tensor valid_samples = integers<std::int32_t>({3});
+    const auto loss = [&] {
+      run(BatchNormForward{.x = x,
+                           .gamma = gamma,
+                           .beta = beta,
+                           .y = y,
+                           .mean = mean,
+                           .rstd = rstd,
+                           .activation = activation,
+                           .valid_samples = valid_samples});
+      return dot(y, dy);
+    };
+    loss();
+    run(BatchNormBackward{.x = x,
+                          .dy = dy,
+                          .gamma = gamma,
+                          .beta = beta,
+                          .mean = mean,
+                          .rstd = rstd,
+                          .dx = dx,
+                          .dgamma = dgamma,
+                          .dbeta = dbeta,
+                          .activation = activation,
+                          .valid_samples = valid_samples});
+    expect_gradient(x, dx, loss);
+    expect_gradient(gamma, dgamma, loss);
+    expect_gradient(beta, dbeta, loss);
+  }
 }
 
 TEST_F(ReferenceBatchNorm, GivesPaddingNoGradientAndTakesNoneFromIt) {
   const Tensor x = tensor({3, 1}, {1, 3, NAN}), dy = tensor({3, 1}, {5, 1, NAN});
   const Tensor dgamma = tensor({1}, {100}), dbeta = tensor({1}, {100});
-  BatchNormBackward args{.x = x, .dy = dy, .gamma = gamma_, .dx = dy, .dgamma = dgamma, .dbeta = dbeta, .accumulate = true};
+  BatchNormBackward args{
+      .x = x, .dy = dy, .gamma = gamma_, .beta = beta_, .dx = dy, .dgamma = dgamma, .dbeta = dbeta, .accumulate = true};
   const Tensor mean = tensor({1}, {2}), rstd = tensor({1}, {1}), two = integers<std::int32_t>({2}),
                none = integers<std::int32_t>({0});
   args.mean = mean;
@@ -147,10 +187,10 @@ TEST_F(ReferenceBatchNorm, GivesPaddingNoGradientAndTakesNoneFromIt) {
 
 TEST_F(ReferenceBatchNorm, OverwritesDyWhereItIsDx) {
   const Shape shape{4, 3};
-  const Tensor x = random(shape, 1), dy = random(shape, 2), dx = untouched(shape), gamma = random({3}, 3);
+  const Tensor x = random(shape, 1), dy = random(shape, 2), dx = untouched(shape), gamma = random({3}, 3), beta = random({3}, 6);
   const Tensor mean = random({3}, 4), rstd = random({3}, 5), dgamma = untouched({3}), dbeta = untouched({3});
   BatchNormBackward args{
-      .x = x, .dy = dy, .gamma = gamma, .mean = mean, .rstd = rstd, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
+      .x = x, .dy = dy, .gamma = gamma, .beta = beta, .mean = mean, .rstd = rstd, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
   run(args);
   args.dx = dy;
   run(args);
@@ -164,7 +204,8 @@ TEST_F(ReferenceBatchNorm, RoundsOnlyWhatItStores) {
     const Tensor x = random(shape, 3, dtype), dy = random(shape, 4, dtype), y = untouched(shape, dtype),
                  dx = untouched(shape, dtype);
     run(BatchNormForward{.x = x, .gamma = gamma, .beta = beta, .y = y, .mean = mean, .rstd = rstd});
-    run(BatchNormBackward{.x = x, .dy = dy, .gamma = gamma, .mean = mean, .rstd = rstd, .dx = dx, .dgamma = sums, .dbeta = sums});
+    run(BatchNormBackward{
+        .x = x, .dy = dy, .gamma = gamma, .beta = beta, .mean = mean, .rstd = rstd, .dx = dx, .dgamma = sums, .dbeta = sums});
     return std::vector{values(y), values(dx)};
   };
   const auto exact = results(DType::fp32);

@@ -8,6 +8,7 @@
 
 #include "minim/model/model.h"
 #include "minim/model/operation.h"
+#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/pooling.h"
 
@@ -22,12 +23,19 @@ struct Conv2dOptions {
   std::int64_t kernel_h = 1, kernel_w = 1;
   Conv2dGeometry geometry = {};
   bool bias = false;
+  Activation activation = Activation::none;
+};
+
+struct LinearOptions {
+  bool bias = true;
+  Activation activation = Activation::none;
 };
 
 struct BatchNormOptions {
   double momentum = 0.1;
   double epsilon = 1e-5;
   double gamma_initial = 1;
+  Activation activation = Activation::none;
 };
 
 struct LossOptions {
@@ -63,8 +71,9 @@ class Graph {
                          std::vector<Parameter*> parameters = {}, std::vector<State*> states = {});
 
   Value conv2d(const std::string& name, Value x, std::int64_t channels, Conv2dOptions options);
-  Value linear(const std::string& name, Value x, std::int64_t features, bool bias = true);
-  Value batch_norm(const std::string& name, Value x, BatchNormOptions options = {});
+  Value linear(const std::string& name, Value x, std::int64_t features, LinearOptions options = {});
+  /// With an addend, such as the shortcut of a residual block, that is added before the activation.
+  Value batch_norm(const std::string& name, Value x, BatchNormOptions options = {}, std::optional<Value> addend = {});
   Value relu(const std::string& name, Value x);
   Value max_pool(const std::string& name, Value x, PoolGeometry geometry);
   Value average_pool(const std::string& name, Value x, PoolGeometry geometry, bool count_padding = false);

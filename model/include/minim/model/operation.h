@@ -11,6 +11,7 @@
 
 #include "minim/model/kernel_arguments.h"
 #include "minim/runtime/backend.h"
+#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/parameter.h"
 
@@ -100,6 +101,8 @@ class Operation {
   virtual void forward(PlanContext& context) const = 0;
   /// Emits the gradients of inputs and parameters. Called only where some gradient is wanted.
   virtual void backward(PlanContext& context) const = 0;
+  /// What forward applies to output 0 last. The gradient of output 0 that backward is given is that in front of it.
+  virtual Activation activation() const { return Activation::none; }
   /// Whether output 0 may be written over input 0 when nobody needs that any more.
   virtual bool in_place() const { return false; }
   /// Whether the gradient of input 0 may be written over that of output 0 when nobody needs that any more.

@@ -11,10 +11,10 @@ namespace minim {
 
 /// Parameters: weight (logical [O, C / groups, KH, KW], physical OHWI), then bias [O] where `options.bias`.
 std::unique_ptr<Operation> make_conv2d(Shape weight, Conv2dOptions options);
-/// Parameters: weight [O, I], then bias [O] where `bias`.
-std::unique_ptr<Operation> make_linear(Shape weight, bool bias);
-/// Parameters: gamma [C], beta [C]. States: running mean [C], running variance [C].
-std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options);
+/// Parameters: weight [O, I], then bias [O] where `options.bias`.
+std::unique_ptr<Operation> make_linear(Shape weight, LinearOptions options);
+/// Inputs: x, then the addend where `addend`. Parameters: gamma [C], beta [C]. States: running mean [C], running variance [C].
+std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options, bool addend = false);
 std::unique_ptr<Operation> make_relu();
 std::unique_ptr<Operation> make_max_pool(PoolGeometry geometry);
 std::unique_ptr<Operation> make_average_pool(PoolGeometry geometry, bool count_padding);

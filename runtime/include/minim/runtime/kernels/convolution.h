@@ -1,5 +1,6 @@
 #pragma once
 
+#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/tensor.h"
 
 namespace minim {
@@ -14,13 +15,14 @@ struct Conv2dGeometry {
   friend bool operator==(const Conv2dGeometry&, const Conv2dGeometry&) = default;
 };
 
-/// y = conv(x, w) + bias: cross-correlation with FP32 accumulation, rounded once on store.
+/// y = activation(conv(x, w) + bias): cross-correlation with FP32 accumulation, rounded once on store.
 struct Conv2dForward {
   ConstTensorView x;     ///< [N, H, W, C]
   ConstTensorView w;     ///< [O, KH, KW, C / groups], as x
   ConstTensorView bias;  ///< [O], as x; may be absent
   TensorView y;          ///< [N, OH, OW, O], as x
   Conv2dGeometry geometry;
+  Activation activation = Activation::none;
   TensorView workspace;  ///< [bytes], uint8
 };
 
@@ -45,7 +47,8 @@ struct Conv2dBackwardWeights {
   TensorView workspace;
 };
 
-/// Spatial size of the output: floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1; 0 where the window does not fit.
+/// Spatial size of the output: floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1; 0 where the window does not
+/// fit.
 constexpr std::int64_t conv_output_size(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
                                         std::int64_t dilation) {
   const std::int64_t room = size + padding - dilation * (kernel - 1) - 1;

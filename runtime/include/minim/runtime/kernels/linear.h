@@ -1,15 +1,17 @@
 #pragma once
 
+#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/tensor.h"
 
 namespace minim {
 
-/// y = x w^T + bias, accumulated in FP32, rounded once on store.
+/// y = activation(x w^T + bias), accumulated in FP32, rounded once on store.
 struct LinearForward {
   ConstTensorView x;     ///< [N, I]
   ConstTensorView w;     ///< [O, I], as x
   ConstTensorView bias;  ///< [O], as x; may be absent
   TensorView y;          ///< [N, O], as x
+  Activation activation = Activation::none;
   TensorView workspace;  ///< [bytes], uint8
 };
 
@@ -21,7 +23,8 @@ struct LinearBackwardData {
   TensorView workspace;
 };
 
-/// dw = dy^T x, dbias = sum of dy over samples, in FP32, rounded once. With `accumulate` the old values are added before rounding.
+/// dw = dy^T x, dbias = sum of dy over samples, in FP32, rounded once. With `accumulate` the old values are added before
+/// rounding.
 struct LinearBackwardWeights {
   ConstTensorView x;   ///< [N, I]
   ConstTensorView dy;  ///< [N, O]
