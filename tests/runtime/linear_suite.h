@@ -37,16 +37,37 @@ class KernelLinear : public product_suite::ProductCase {
     }
   }
 
-  void expect_forward(const Case& c, DType dtype, bool has_bias, const std::string& what) {
-    const Tensor x = make_filled(dtype, c.x(), 1), w = make_filled(dtype, c.w(), 2), y = make_filled(dtype, c.y(), 4);
-    const Tensor bias = make_filled(dtype, {c.outputs}, 3);
-    const auto optional = [&](const Tensor& tensor) { return has_bias ? ConstTensorView(tensor) : ConstTensorView(); };
-    run_fast(LinearForward{.x = x, .w = w, .bias = optional(bias), .y = y, .workspace = {}});
-    const Tensor exact = make(DType::fp32, c.y()), magnitude = make(DType::fp32, c.y());
-    run_oracle(LinearForward{.x = x, .w = w, .bias = optional(bias), .y = exact, .workspace = {}});
-    run_oracle(LinearForward{
-        .x = magnitudes(x), .w = magnitudes(w), .bias = optional(magnitudes(bias)), .y = magnitude, .workspace = {}});
-    expect_sum(y, c.inputs, exact, magnitude, what);
+  void expect_forward(const Case& c, DType dtype, Activation activation, const std::string& what) {
+    expect_forward(c, make_filled(dtype, c.x(), 1), make_filled(dtype, {c.outputs}, 3), activation, what);
+  }
+
+  /// With the bias and without.
+  void expect_forward(const Case& c, const Tensor& x, const Tensor& bias, Activation activation, const std::string& what) {
+    const Tensor w = make_filled(x.dtype(), c.w(), 2);
+    for (const bool has_bias : {false, true}) {
+      const auto args = [&](const Tensor& of_x, const Tensor& of_w, const Tensor& of_bias, const Tensor& of_y) {
+        return LinearForward{.x = of_x,
+                             .w = of_w,
+                             .bias = has_bias ? ConstTensorView(of_bias) : ConstTensorView(),
+                             .y = of_y,
+                             .activation = activation,
+                             .workspace = {}};
+      };
+      const Tensor y = make_filled(x.dtype(), c.y(), 4), exact = make(DType::fp32, c.y()), magnitude = make(DType::fp32, c.y());
+      run_fast(args(x, w, bias, y));
+      run_oracle(args(x, w, bias, exact));
+      run_oracle(args(magnitudes(x), magnitudes(w), magnitudes(bias), magnitude));
+      expect_sum(y, c.inputs, exact, magnitude, what + (has_bias ? ", with a bias" : ""));
+    }
+  }
+
+  /// Of sums that are NaN, or minus infinity, too.
+  void expect_relu_of_any_sum(const Case& c, DType dtype, const std::string& what) {
+    const Tensor x = make_filled(dtype, c.x(), 1), bias = make_filled(dtype, {c.outputs}, 3);
+    if (x.elements() > 0) kernel_case::set_value(x, 0, NAN);
+    if (c.outputs > 0) kernel_case::set_value(bias, 0, NAN);
+    if (c.outputs > 1) kernel_case::set_value(bias, 1, -INFINITY);
+    expect_forward(c, x, bias, Activation::relu, what);
   }
 
   void expect_data_gradient(const Case& c, DType dtype, const std::string& what) {
@@ -89,10 +110,15 @@ class KernelLinear : public product_suite::ProductCase {
 };
 
 TEST_P(KernelLinear, ForwardAccumulatesInFp32AndRoundsOnce) {
-  for_all(kCases, [&](const Case& c, DType dtype, const std::string& what) {
-    expect_forward(c, dtype, true, what + ", with a bias");
-    expect_forward(c, dtype, false, what);
-  });
+  for_all(kCases, [&](const Case& c, DType dtype, const std::string& what) { expect_forward(c, dtype, Activation::none, what); });
+}
+
+TEST_P(KernelLinear, ReluIsOfCompleteSums) {
+  for_all(kCases, [&](const Case& c, DType dtype, const std::string& what) { expect_forward(c, dtype, Activation::relu, what); });
+}
+
+TEST_P(KernelLinear, ReluKeepsNaN) {
+  for_all(kCases, [&](const Case& c, DType dtype, const std::string& what) { expect_relu_of_any_sum(c, dtype, what); });
 }
 
 TEST_P(KernelLinear, BackwardDataAccumulatesInFp32AndRoundsOnce) {
@@ -109,8 +135,8 @@ TEST_P(KernelLinear, OldGradientsAreAddedBeforeRounding) {
 
 TEST_P(KernelLinear, WithoutProductsOutputsAreTheBiasAndGradientsWhatTheOracleSays) {
   for_all(kEmptyCases, [&](const Case& c, DType dtype, const std::string& what) {
-    expect_forward(c, dtype, true, what + ", with a bias");
-    expect_forward(c, dtype, false, what);
+    expect_forward(c, dtype, Activation::none, what);
+    expect_relu_of_any_sum(c, dtype, what + ", activated");
     expect_data_gradient(c, dtype, what);
     expect_weight_gradients(c, dtype, false, what);
     expect_weight_gradients(c, dtype, true, what + ", accumulating");

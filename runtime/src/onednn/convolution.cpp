@@ -32,7 +32,7 @@ class Forward {
       : chunks_(plan.chunks),
         primitive_(bind(plan, ConvolutionPass::forward, args.bias.present(), args.workspace)),
         x_(args.x, plan, plan.x.in<float>(args.workspace)),
-        y_(args.y, plan, plan.y.in<float>(args.workspace)),
+        y_(args.y, plan, plan.y.in<float>(args.workspace), args.activation),
         w_(args.w, args.bias, plan, args.workspace) {}
 
   void run() {
@@ -60,7 +60,7 @@ class BackwardData {
       : chunks_(plan.chunks),
         primitive_(bind(plan, ConvolutionPass::backward_data, false, args.workspace)),
         dy_(args.dy, plan, plan.y.in<float>(args.workspace)),
-        dx_(args.dx, plan, plan.x.in<float>(args.workspace)),
+        dx_(args.dx, plan, plan.x.in<float>(args.workspace), Activation::none),
         w_(args.w, {}, plan, args.workspace) {}
 
   void run() {
@@ -135,7 +135,7 @@ std::vector<std::string> implementations_of(const Args& args, int threads) {
 }  // namespace
 
 std::function<void()> prepare(const Conv2dForward& args, int threads) {
-  if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y); };
+  if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y, args.activation); };
   return prepare_call<Forward>(args, threads);
 }
 

@@ -47,16 +47,21 @@ const void* ImageReader::chunk(std::int64_t i) const {
   return scratch_;
 }
 
-ImageWriter::ImageWriter(TensorView images, const ConvolutionPlan& plan, float* scratch)
-    : images_(images), chunk_elements_(plan.chunk_samples * images.shape().elements_per_sample()), scratch_(scratch) {}
+ImageWriter::ImageWriter(TensorView images, const ConvolutionPlan& plan, float* scratch, Activation activation)
+    : images_(images),
+      chunk_elements_(plan.chunk_samples * images.shape().elements_per_sample()),
+      scratch_(scratch),
+      activation_(activation) {}
 
 void* ImageWriter::target() const { return scratch_ == nullptr ? images_.raw() : scratch_; }
 
 void ImageWriter::store(std::int64_t i) const {
-  if (scratch_ == nullptr) return;
+  if (scratch_ == nullptr) return activate(images_, activation_);
   const std::int64_t begin = i * chunk_elements_;
   const std::int64_t size = std::min(chunk_elements_, images_.elements() - begin);
-  simd::convert(ConstTensorView(scratch_, DType::fp32, Shape{size}), images_.slice(begin, begin + size));
+  const TensorView chunk = images_.slice(begin, begin + size);
+  simd::convert(ConstTensorView(scratch_, DType::fp32, Shape{size}), chunk);
+  activate(chunk, activation_);
 }
 
 WeightReader::WeightReader(ConstTensorView w, ConstTensorView bias, const ConvolutionPlan& plan, TensorView workspace)

@@ -23,16 +23,17 @@ class ImageReader {
 /// Images that the primitive writes.
 class ImageWriter {
  public:
-  ImageWriter(TensorView images, const ConvolutionPlan& plan, float* scratch);
+  ImageWriter(TensorView images, const ConvolutionPlan& plan, float* scratch, Activation activation);
   /// Where the primitive is to put a chunk.
   void* target() const;
-  /// Rounds what the primitive put there into chunk `i`.
+  /// Rounds what the primitive put there into chunk `i`, and applies the activation.
   void store(std::int64_t i) const;
 
  private:
   TensorView images_;
   std::int64_t chunk_elements_;
   float* scratch_;
+  Activation activation_;
 };
 
 /// Weights that the primitive reads, and the bias.

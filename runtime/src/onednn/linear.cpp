@@ -45,7 +45,7 @@ void store_bias_gradient(const LinearBackwardWeights& args) {
 }  // namespace
 
 std::function<void()> prepare(const LinearForward& args, int threads) {
-  if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y); };
+  if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y, args.activation); };
   return [product = make_product(args, args.x, args.w, args.bias, args.y, threads)] { product->run(); };
 }
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "cpu/parallel.h"
+#include "cpu/relu.h"
 #include "minim/runtime/simd.h"
 
 namespace minim::onednn {
@@ -29,6 +31,16 @@ void store_rounded(std::span<float> sum, TensorView out, bool accumulate) {
   if (out.raw() == sum.data()) return;
   simd::convert(ConstTensorView(sum.data(), DType::fp32, Shape{static_cast<std::int64_t>(sum.size())}),
                 TensorView(out.raw(), out.dtype(), Shape{out.elements()}));
+}
+
+void activate(TensorView values, Activation activation) {
+  if (activation == Activation::none) return;
+  dispatch_floating(values.dtype(), [&](auto t) {
+    auto* const data = values.data<decltype(t)>();
+    cpu::parallel_for(values.elements(), cpu::kElementsPerThread, [=](std::int64_t begin, std::int64_t end) {
+      cpu::relu_forward(kDType<decltype(t)>, data + begin, data + begin, end - begin);
+    });
+  });
 }
 
 void fill_zero(TensorView out) {

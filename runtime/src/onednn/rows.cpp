@@ -44,12 +44,13 @@ void sum_rows(ConstTensorView rows, TensorView out, bool accumulate) {
   dispatch_floating(rows.dtype(), [&](auto t) { sum_typed<decltype(t)>(rows, out, accumulate); });
 }
 
-void fill_rows(ConstTensorView row, TensorView out) {
+void fill_rows(ConstTensorView row, TensorView out, Activation activation) {
   if (!row.present()) return fill_zero(out);
   const std::int64_t row_bytes = row.size_bytes();
   for (std::int64_t begin = 0; begin < out.size_bytes(); begin += row_bytes) {
     std::memcpy(static_cast<std::byte*>(out.raw()) + begin, row.raw(), static_cast<std::size_t>(row_bytes));
   }
+  activate(out, activation);
 }
 
 }  // namespace minim::onednn

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/tensor.h"
 
 /// Tensors as rows of their last dimension.
@@ -8,7 +9,7 @@ namespace minim::onednn {
 /// out[j] = sum over rows of rows[., j], or with `accumulate` added to it: in FP32, rounded once.
 void sum_rows(ConstTensorView rows, TensorView out, bool accumulate);
 
-/// Every row of `out` = `row`, of the same type; 0 where it is absent.
-void fill_rows(ConstTensorView row, TensorView out);
+/// Every row of `out` = activation(`row`), of the same type; 0 where it is absent.
+void fill_rows(ConstTensorView row, TensorView out, Activation activation);
 
 }  // namespace minim::onednn

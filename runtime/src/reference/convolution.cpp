@@ -54,6 +54,7 @@ void run(const Conv2dForward& args) {
   if (args.bias.present()) {
     for (std::size_t i = 0; i < y.size(); ++i) y[i] += bias[static_cast<std::int64_t>(i) % args.y.shape()[3]];
   }
+  for (double& sum : y) sum = activate(sum, args.activation);
   store(y, args.y);
 }
 

@@ -50,6 +50,8 @@ struct Index4 {
   std::int64_t extent_b, extent_c, extent_d;
 };
 
+inline double activate(double value, Activation activation) { return activation == Activation::relu && value <= 0 ? 0 : value; }
+
 /// How many samples of `samples` are no padding.
 inline std::int64_t count_valid(const ConstTensorView& valid_samples, std::int64_t samples) {
   return valid_samples.present() ? *valid_samples.data<std::int32_t>() : samples;

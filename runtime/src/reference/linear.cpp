@@ -11,7 +11,7 @@ void run(const LinearForward& args) {
     for (std::int64_t o = 0; o < outputs; ++o) {
       double sum = args.bias.present() ? bias[o] : 0.0;
       for (std::int64_t i = 0; i < inputs; ++i) sum += double{x[n * inputs + i]} * double{w[o * inputs + i]};
-      y.store(n * outputs + o, sum);
+      y.store(n * outputs + o, activate(sum, args.activation));
     }
   }
 }

@@ -67,6 +67,17 @@ TEST_F(ReferenceConvolution, AddsTheBiasOfEachOutputChannel) {
   EXPECT_EQ(values(y), (Floats{11, 19, 12, 18}));
 }
 
+TEST_F(ReferenceConvolution, AppliesTheActivationToWhatItStores) {
+  const Tensor y = untouched({1, 1, 2, 2}), x = tensor({1, 1, 2, 1}, {1, NAN}), w = tensor({2, 1, 1, 1}, {1, -1});
+  run(Conv2dForward{.x = x, .w = w, .y = y, .activation = Activation::relu});
+  EXPECT_EQ(values(y)[0], 1);
+  EXPECT_EQ(values(y)[1], 0);
+  EXPECT_TRUE(std::isnan(values(y)[2]) && std::isnan(values(y)[3]));
+  run(Conv2dForward{.x = x, .w = w, .bias = tensor({2}, {-2, 3}), .y = y, .activation = Activation::relu});
+  EXPECT_EQ(values(y)[0], 0);
+  EXPECT_EQ(values(y)[1], 2);
+}
+
 TEST_F(ReferenceConvolution, HasTheGradientsThatDifferencesShow) {
   const Case cases[] = {
       {{2, 3, 4, 2}, {3, 2, 3, 2}, kPlain},

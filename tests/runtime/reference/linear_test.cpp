@@ -16,6 +16,17 @@ TEST_F(ReferenceLinear, MultipliesByTheTransposedWeight) {
   EXPECT_EQ(values(y), (Floats{1321, 0, 1654, 0}));
 }
 
+TEST_F(ReferenceLinear, AppliesTheActivationToWhatItStores) {
+  const Tensor x = tensor({2, 1}, {1, NAN}), w = tensor({2, 1}, {1, -1}), y = untouched({2, 2});
+  run(LinearForward{.x = x, .w = w, .y = y, .activation = Activation::relu});
+  EXPECT_EQ(values(y)[0], 1);
+  EXPECT_EQ(values(y)[1], 0);
+  EXPECT_TRUE(std::isnan(values(y)[2]) && std::isnan(values(y)[3]));
+  run(LinearForward{.x = x, .w = w, .bias = tensor({2}, {-2, 3}), .y = y, .activation = Activation::relu});
+  EXPECT_EQ(values(y)[0], 0);
+  EXPECT_EQ(values(y)[1], 2);
+}
+
 TEST_F(ReferenceLinear, HasTheGradientsThatDifferencesShow) {
   const Tensor x = random({3, 4}, 1), w = random({5, 4}, 2), bias = random({5}, 3), dy = random({3, 5}, 4), y = untouched({3, 5});
   const Tensor dx = untouched({3, 4}), dw = untouched({5, 4}), dbias = untouched({5});
