@@ -13,7 +13,15 @@ constexpr std::int64_t kN = Shape::kBatch;
 using Values = std::vector<Value>;
 
 OperationCase conv2d(std::string name, Shape x, std::int64_t batch, std::int64_t channels, Conv2dOptions options, int terms) {
-  return {std::move(name), {x}, batch, [=](Graph& g, const Values& v) { return g.conv2d("op", v[0], channels, options); }, terms};
+  return {std::move(name), {x},
+          batch,           [=](Graph& g, const Values& v) { return g.conv2d("op", v[0], channels, options); },
+          terms,           options.activation != Activation::none};
+}
+
+OperationCase linear(std::string name, Shape x, std::int64_t batch, std::int64_t features, LinearOptions options, int terms) {
+  return {std::move(name), {x},
+          batch,           [=](Graph& g, const Values& v) { return g.linear("op", v[0], features, options); },
+          terms,           options.activation != Activation::none};
 }
 
 std::vector<OperationCase> convolutions() {
@@ -23,11 +31,21 @@ std::vector<OperationCase> convolutions() {
   grouped.geometry = {.dilation_h = 2, .dilation_w = 2, .groups = 2};
   Conv2dOptions uneven{.kernel_h = 3, .kernel_w = 2, .bias = true};
   uneven.geometry = {.stride_h = 1, .stride_w = 3, .pad_top = 2, .pad_left = 0, .pad_bottom = 0, .pad_right = 1};
+  Conv2dOptions activated = strided, activated_without_bias = grouped;
+  activated.activation = activated_without_bias.activation = Activation::relu;
   // Longest sums: of dw, over samples and positions; of y, over the window.
   return {conv2d("conv2d_strided_and_padded", Shape{kN, 5, 7, 3}, 2, 4, strided, 36),
           conv2d("conv2d_grouped_and_dilated", Shape{kN, 7, 6, 4}, 2, 6, grouped, 20),
           conv2d("conv2d_unevenly_padded", Shape{kN, 4, 5, 1}, 3, 2, uneven, 24),
-          conv2d("conv2d_of_one_position", Shape{kN, 1, 1, 5}, 1, 3, {}, 5)};
+          conv2d("conv2d_of_one_position", Shape{kN, 1, 1, 5}, 1, 3, {}, 5),
+          conv2d("conv2d_activated", Shape{kN, 5, 7, 3}, 2, 4, activated, 36),
+          conv2d("conv2d_activated_without_bias", Shape{kN, 7, 6, 4}, 2, 6, activated_without_bias, 20)};
+}
+
+std::vector<OperationCase> products() {
+  return {linear("linear", Shape{kN, 7}, 3, 5, {}, 8), linear("linear_without_bias", Shape{kN, 1}, 1, 1, {.bias = false}, 1),
+          linear("linear_activated", Shape{kN, 7}, 3, 5, {.activation = Activation::relu}, 8),
+          linear("linear_activated_without_bias", Shape{kN, 7}, 3, 5, {.bias = false, .activation = Activation::relu}, 7)};
 }
 
 std::vector<OperationCase> pools() {
@@ -68,11 +86,6 @@ std::vector<OperationCase> pools() {
 std::vector<OperationCase> others() {
   const Shape image{kN, 3, 5, 2};
   return {
-      {"linear", {Shape{kN, 7}}, 3, [](Graph& g, const Values& v) { return g.linear("op", v[0], 5); }, 8},
-      {"linear_without_bias",
-       {Shape{kN, 1}},
-       1,
-       [](Graph& g, const Values& v) { return g.linear("op", v[0], 1, {.bias = false}); }},
       {"batch_norm_of_images", {Shape{kN, 4, 5, 3}}, 3, [](Graph& g, const Values& v) { return g.batch_norm("op", v[0]); }, 60},
       {"batch_norm_of_features", {Shape{kN, 5}}, 7, [](Graph& g, const Values& v) { return g.batch_norm("op", v[0]); }, 7},
       {"batch_norm_with_addend",
@@ -99,7 +112,7 @@ std::vector<OperationCase> others() {
 
 std::vector<OperationCase> operation_cases() {
   std::vector<OperationCase> all = convolutions();
-  for (auto* more : {pools, others}) {
+  for (auto* more : {products, pools, others}) {
     for (OperationCase& c : more()) all.push_back(std::move(c));
   }
   return all;

@@ -44,7 +44,7 @@ void forward_channel(const BatchNormForward& args, const Channels& channels, std
   const Output y(args.y);
   for (std::int64_t row = 0; row < channels.valid_rows; ++row) {
     const std::int64_t i = row * channels.count + c;
-    y.store(i, activate(args.activation, gamma[c] * (x[i] - mean) * rstd + beta[c] + addend_at(args.addend, i)));
+    y.store(i, activate(gamma[c] * (x[i] - mean) * rstd + beta[c] + addend_at(args.addend, i), args.activation));
   }
   Output(args.mean).store(c, mean);
   Output(args.rstd).store(c, rstd);
@@ -96,7 +96,7 @@ void run(const BatchNormInference& args) {
   for (std::int64_t i = 0; i < args.x.elements(); ++i) {
     const std::int64_t c = i % args.x.shape()[-1];
     const double normalized = gamma[c] * (double{x[i]} - mean[c]) / std::sqrt(variance[c] + args.epsilon) + beta[c];
-    y.store(i, activate(args.activation, normalized + addend_at(args.addend, i)));
+    y.store(i, activate(normalized + addend_at(args.addend, i), args.activation));
   }
 }
 

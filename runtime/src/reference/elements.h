@@ -39,8 +39,6 @@ class Output {
   DType dtype_;
 };
 
-inline double activate(Activation activation, double value) { return activation == Activation::relu && value <= 0 ? 0 : value; }
-
 /// Where element (a, b, c, d) of a rank-4 tensor lies.
 struct Index4 {
   explicit Index4(const Shape& shape) : extent_b(shape[1]), extent_c(shape[2]), extent_d(shape[3]) {}
