@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/activation.h"
 #include "cuda/cuda_kernel.h"
 #include "cuda/cudnn/convolution_plan.h"
 #include "cuda/cudnn/execution.h"
@@ -67,6 +68,17 @@ class ConvolutionPlans {
   std::vector<Entry> plans_;
 };
 
+template <class Args>
+ConvolutionProblem problem_for_cudnn(const Args& args) {
+  return problem_of(args);
+}
+/// Without a bias an activation is not left to cuDNN: all that it has for that are engines which it compiles at run time.
+ConvolutionProblem problem_for_cudnn(const Conv2dForward& args) {
+  auto problem = problem_of(args);
+  if (!problem.has_bias) problem.activation = Activation::none;
+  return problem;
+}
+
 using Enqueue = std::function<void(Stream&)>;
 
 Enqueue execution(ConvolutionPlans& plans, const ConvolutionProblem& problem, const std::vector<BoundTensor>& tensors,
@@ -75,11 +87,12 @@ Enqueue execution(ConvolutionPlans& plans, const ConvolutionProblem& problem, co
 }
 
 Enqueue make(const Conv2dForward& args, ConvolutionPlans& plans) {
-  const auto problem = problem_of(args);
-  if (problem.empty()) return make_fill_rows(args.bias, args.y);
+  const auto problem = problem_for_cudnn(args);
+  if (problem.empty()) return followed_by_activation(make_fill_rows(args.bias, args.y), args.y, args.activation);
   std::vector<BoundTensor> tensors{{cudnn::kX, args.x}, {cudnn::kW, args.w}, {cudnn::kY, args.y}};
   if (args.bias.present()) tensors.push_back({cudnn::kBias, args.bias});
-  return execution(plans, problem, tensors, args.workspace);
+  const Activation left = problem.activation == args.activation ? Activation::none : args.activation;
+  return followed_by_activation(execution(plans, problem, tensors, args.workspace), args.y, left);
 }
 
 Enqueue make(const Conv2dBackwardData& args, ConvolutionPlans& plans) {
@@ -107,7 +120,7 @@ Enqueue make(const Conv2dBackwardWeights& args, ConvolutionPlans& plans) {
 
 template <class Args>
 std::int64_t workspace_bytes(const Args& args, ConvolutionPlans& plans) {
-  const auto problem = problem_of(args);
+  const auto problem = problem_for_cudnn(args);
   return with_bias_gradient(args, problem.empty() ? 0 : plans.find(problem)->workspace_bytes);
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "cuda/activation.h"
 #include "cuda/cublaslt/matrix_product.h"
 #include "cuda/cuda_kernel.h"
 #include "cuda/kernels.h"
@@ -18,7 +19,7 @@ using Enqueue = std::function<void(Stream&)>;
 
 Enqueue make(const LinearForward& args, const SharedLibrary& library) {
   const auto problem = problem_of(args);
-  if (problem.empty()) return make_fill_rows(args.bias, args.y);
+  if (problem.empty()) return followed_by_activation(make_fill_rows(args.bias, args.y), args.y, args.activation);
   return make_product(library, problem, {.a = args.x, .b = args.w, .bias = args.bias, .c = args.y}, args.workspace);
 }
 

@@ -1,3 +1,6 @@
+#include <utility>
+
+#include "cuda/activation.h"
 #include "cuda/cuda_kernel.h"
 #include "cuda/flat.cuh"
 #include "cuda/kernels.h"
@@ -53,6 +56,14 @@ std::function<void(Stream&)> make_backward(const ReluBackward& args) {
 }
 
 }  // namespace relu_kernels
+
+std::function<void(Stream&)> followed_by_activation(std::function<void(Stream&)> enqueue, TensorView y, Activation activation) {
+  if (activation == Activation::none) return enqueue;
+  return [enqueue = std::move(enqueue), relu = relu_kernels::make_forward({.x = y, .y = y})](Stream& stream) {
+    enqueue(stream);
+    relu(stream);
+  };
+}
 
 void add_relu_kernels(Backend& backend) {
   backend.add_kernel<ReluForward>(cuda_kernel<ReluForward>(relu_kernels::make_forward), kSet);

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <functional>
+
+#include "minim/runtime/kernels/activation.h"
+#include "minim/runtime/stream.h"
+#include "minim/runtime/tensor.h"
+
+namespace minim::cuda {
+
+/// Enqueues what `enqueue` does, which writes y, and then y = activation(y) by a kernel of ours.
+std::function<void(Stream&)> followed_by_activation(std::function<void(Stream&)> enqueue, TensorView y, Activation activation);
+
+}  // namespace minim::cuda
