@@ -18,7 +18,7 @@ struct OperationCase {
   std::int64_t batch = 1;
   std::function<Value(Graph&, const std::vector<Value>&)> build;
   int terms = 1;        ///< of the longest sum that an element of a result or gradient is
-  bool kinked = false;  ///< piecewise linear: differences must stay on one side of a kink
+  bool kinked = false;  ///< piecewise linear in each number: differences must stay on one side of a kink
 };
 
 std::vector<OperationCase> operation_cases();

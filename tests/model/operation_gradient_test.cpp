@@ -13,6 +13,7 @@ constexpr double kStep = 0x1p-5;
 // Of the fifth derivative's term with |f'''''| < 10^4; normalisation and softmax of numbers in [-1, 1) stay far below.
 constexpr double kTruncation = kStep * kStep * kStep * kStep / 30 * 1e4;
 // Where there are kinks: parameters differ by 2^-7 or are a kink away from it by 2^-8, so 2h = 2^-9 crosses none.
+// Where activated sums are, no sum of these numbers is as close to 0 as a step moves it.
 constexpr double kKinkedStep = 0x1p-10;
 // Each of the four values is the FP64 sum of FP32 results, each rounded a few times (by kernels that sum in FP64: once on store
 // and once for a saved statistic); the weights of the four add up to 18 / 12h.
@@ -51,7 +52,7 @@ TEST_P(OperationGradient, EqualsFiniteDifferences) {
   running.step();
   const double h = GetParam().kinked ? kKinkedStep : kStep;
   const double magnitude = running.forward().magnitude;
-  // Kinked operations copy values and so round nothing.
+  // Kinked operations copy values, or sum products of so few bits that FP32 holds them: nothing is rounded.
   const double tolerance = GetParam().kinked ? 0 : kTruncation + kRoundings * magnitude * 18 / (12 * h);
   for (const auto& p : running.model().parameters()) {
     const std::vector<float> gradient = floats(p->gradient);
