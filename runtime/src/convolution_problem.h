@@ -17,8 +17,7 @@ struct ConvolutionProblem {
   Shape y;  ///< [N, OH, OW, O]
   Conv2dGeometry geometry;
   bool has_bias = false;
-  bool accumulate = false;                   ///< weight gradients only
-  Activation activation = Activation::none;  ///< forward only
+  bool accumulate = false;  ///< weight gradients only
 
   std::int64_t samples() const { return x[0]; }
   /// No products at all: an image, a window or an output has no elements.
@@ -34,8 +33,7 @@ inline ConvolutionProblem problem_of(const Conv2dForward& args) {
           .w = args.w.shape(),
           .y = args.y.shape(),
           .geometry = args.geometry,
-          .has_bias = args.bias.present(),
-          .activation = args.activation};
+          .has_bias = args.bias.present()};
 }
 
 inline ConvolutionProblem problem_of(const Conv2dBackwardData& args) {

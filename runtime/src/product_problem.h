@@ -6,14 +6,13 @@
 
 namespace minim {
 
-/// c[m, n] = activation(a b + bias): by shapes and types alone.
+/// c[m, n] = a b + bias: by shapes and types alone.
 struct ProductProblem {
   std::int64_t m = 0, n = 0, k = 0;
   bool a_transposed = false;  ///< stored [k, m] instead of [m, k]
   bool b_transposed = false;  ///< stored [n, k] instead of [k, n]
   bool has_bias = false;      ///< [n], added to every row of c
   bool accumulate = false;    ///< add to c
-  Activation activation = Activation::none;
   DType storage = DType::fp32;
 
   /// No products at all.
@@ -26,7 +25,6 @@ inline ProductProblem problem_of(const LinearForward& args) {
           .k = args.w.shape()[1],
           .b_transposed = true,
           .has_bias = args.bias.present(),
-          .activation = args.activation,
           .storage = args.x.dtype()};
 }
 

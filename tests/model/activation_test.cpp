@@ -22,6 +22,18 @@ std::vector<ActivationCase> cases() {
   const auto relu = [](Graph& g, Value v) { return g.relu("relu", v); };
   const BatchNormOptions norm{.activation = Activation::relu};
   return {
+      {{"conv2d",
+        {image},
+        3,
+        [](Graph& g, const Values& v) {
+          return g.conv2d("op", v[0], 5, {.kernel_h = 3, .kernel_w = 2, .bias = true, .activation = Activation::relu});
+        }},
+       [=](Graph& g, const Values& v) { return relu(g, g.conv2d("op", v[0], 5, {.kernel_h = 3, .kernel_w = 2, .bias = true})); }},
+      {{"linear",
+        {Shape{kN, 7}},
+        5,
+        [](Graph& g, const Values& v) { return g.linear("op", v[0], 6, {.activation = Activation::relu}); }},
+       [=](Graph& g, const Values& v) { return relu(g, g.linear("op", v[0], 6)); }},
       {{"batch_norm", {image}, 3, [=](Graph& g, const Values& v) { return g.batch_norm("op", v[0], norm); }},
        [=](Graph& g, const Values& v) { return relu(g, g.batch_norm("op", v[0])); }},
       {{"batch_norm_with_addend",

@@ -8,17 +8,18 @@ namespace minim::zoo {
 Value lenet(Graph& graph, Value images, const ImageTask& task) {
   expect_pixels("lenet", task, 12);  // what two poolings and a 5 x 5 window without padding leave a pixel of
   const PoolGeometry halve;
-  Conv2dOptions padded{.kernel_h = 5, .kernel_w = 5, .bias = true};
+  const Conv2dOptions plain{.kernel_h = 5, .kernel_w = 5, .bias = true, .activation = Activation::relu};
+  Conv2dOptions padded = plain;
   padded.geometry.pad_top = padded.geometry.pad_bottom = padded.geometry.pad_left = padded.geometry.pad_right = 2;
-  const Conv2dOptions plain{.kernel_h = 5, .kernel_w = 5, .bias = true};
+  const LinearOptions hidden{.activation = Activation::relu};
 
-  Value x = graph.relu("relu1", graph.conv2d("conv1", images, 6, padded));
+  Value x = graph.conv2d("conv1", images, 6, padded);
   x = graph.max_pool("pool1", x, halve);
-  x = graph.relu("relu2", graph.conv2d("conv2", x, 16, plain));
+  x = graph.conv2d("conv2", x, 16, plain);
   x = graph.max_pool("pool2", x, halve);
   x = graph.flatten("flatten", x);
-  x = graph.relu("relu3", graph.linear("fc1", x, 120));
-  x = graph.relu("relu4", graph.linear("fc2", x, 84));
+  x = graph.linear("fc1", x, 120, hidden);
+  x = graph.linear("fc2", x, 84, hidden);
   return graph.linear("fc3", x, task.classes);
 }
 

@@ -18,7 +18,6 @@ struct Operands {
   const float* rstd;
   const float* gamma;
   const float* beta;
-  Activation activation;
 };
 
 /// A thread's elements of a row.
@@ -32,19 +31,19 @@ __device__ RowPacks<T, kWidth> load_row(const Operands<T>& operands, std::int64_
   return {load_pack<kWidth>(operands.x + at), load_pack<kWidth>(operands.dy + at)};
 }
 
-/// dy, or with an activation where y as it is stored is positive.
-template <class T, int kWidth>
-__device__ Floats<kWidth> passed(Activation activation, const Affine<kWidth>& forward, const Floats<kWidth>& x,
-                                 const Pack<T, kWidth>& dy) {
+/// dy, or behind a ReLU where y as it is stored is positive.
+template <bool kRelu, class T, int kWidth>
+__device__ Floats<kWidth> passed(const Affine<kWidth>& forward, const Floats<kWidth>& x, const Pack<T, kWidth>& dy) {
   auto gradient = to_floats(dy);
-  if (activation == Activation::none) return gradient;
-  const auto y = forward(x);
-  for (int k = 0; k < kWidth; ++k) gradient[k] = to_float(round_to<T>(y[k])) > 0 ? gradient[k] : 0;
+  if constexpr (kRelu) {
+    const auto y = forward(x);
+    for (int k = 0; k < kWidth; ++k) gradient[k] = to_float(round_to<T>(y[k])) > 0 ? gradient[k] : 0;
+  }
   return gradient;
 }
 
 /// Sums of dy and of dy (x - mean) over each block of rows.
-template <class T, int kWidth>
+template <class T, int kWidth, bool kRelu>
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     row_block_sums(ChannelTiles tiles, Operands<T> operands, const std::int32_t* valid_samples, ChannelPartials partials) {
   __shared__ SlotSums<float, 2 * kWidth, kThreads> of_thread;
@@ -61,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     const auto load = [&](std::int64_t row) { return load_row<T, kWidth>(operands, row * tiles.channels + place.channel); };
     for_rows<2>(tiles, place, row_end, load, [&](std::int64_t, const RowPacks<T, kWidth>& row) {
       const auto value = to_floats(row.x);
-      const auto gradient = passed<T, kWidth>(operands.activation, forward, value, row.dy);
+      const auto gradient = passed<kRelu>(forward, value, row.dy);
       for (int k = 0; k < kWidth; ++k) {
         sums[k] += gradient[k];
         sums[kWidth + k] = fmaf(gradient[k], value[k] - forward.mean[k], sums[kWidth + k]);
@@ -128,9 +127,10 @@ __global__ void __launch_bounds__(kTotalThreads)
 }
 
 /// dx may be dy.
-template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) input_gradient(ChannelTiles tiles, Operands<T> operands, T* dx,
-                                                           const std::int32_t* valid_samples, Coefficients coefficients) {
+template <class T, int kWidth, bool kRelu>
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    input_gradient(ChannelTiles tiles, Operands<T> operands, T* dx, const std::int32_t* valid_samples,
+                   Coefficients coefficients) {
   const TilePlace<kWidth> place(tiles);
   if (!place.active) return;
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) input_gradient(Channe
     Floats<kWidth> result{};
     if (at < valid_rows) {
       const auto value = to_floats(row.x);
-      const auto gradient = passed<T, kWidth>(operands.activation, forward, value, row.dy);
+      const auto gradient = passed<kRelu>(forward, value, row.dy);
       for (int k = 0; k < kWidth; ++k) {
         result[k] = fmaf(gradient[k], forward.scale[k], fmaf(value[k] - forward.mean[k], slope[k], shift[k]));
       }
@@ -177,16 +177,19 @@ std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
                                .mean = device_pointer<float>(args.mean),
                                .rstd = gradients.rstd,
                                .gamma = gradients.gamma,
-                               .beta = device_pointer<float>(args.beta),
-                               .activation = args.activation};
+                               .beta = device_pointer<float>(args.beta)};
     const Coefficients coefficients{partials.result(tiles, 0), partials.result(tiles, 1), partials.result(tiles, 2)};
     auto* const dx = device_pointer<T>(args.dx);
     const auto* const valid = valid_pointer(args.valid_samples);
-    return [=](Stream& stream) {
-      launch<row_block_sums<T, width>>(stream, tiles.shape(), tiles, operands, valid, partials);
-      launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients, coefficients);
-      launch<input_gradient<T, width>>(stream, element_tiles.shape(), element_tiles, operands, dx, valid, coefficients);
+    const auto enqueue = [=](auto has_relu) -> std::function<void(Stream&)> {
+      return [=](Stream& stream) {
+        launch<row_block_sums<T, width, has_relu>>(stream, tiles.shape(), tiles, operands, valid, partials);
+        launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients, coefficients);
+        launch<input_gradient<T, width, has_relu>>(stream, element_tiles.shape(), element_tiles, operands, dx, valid,
+                                                   coefficients);
+      };
     };
+    return args.activation == Activation::relu ? enqueue(std::true_type{}) : enqueue(std::false_type{});
   });
 }
 

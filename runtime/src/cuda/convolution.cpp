@@ -68,17 +68,6 @@ class ConvolutionPlans {
   std::vector<Entry> plans_;
 };
 
-template <class Args>
-ConvolutionProblem problem_for_cudnn(const Args& args) {
-  return problem_of(args);
-}
-/// Without a bias an activation is not left to cuDNN: all that it has for that are engines which it compiles at run time.
-ConvolutionProblem problem_for_cudnn(const Conv2dForward& args) {
-  auto problem = problem_of(args);
-  if (!problem.has_bias) problem.activation = Activation::none;
-  return problem;
-}
-
 using Enqueue = std::function<void(Stream&)>;
 
 Enqueue execution(ConvolutionPlans& plans, const ConvolutionProblem& problem, const std::vector<BoundTensor>& tensors,
@@ -86,13 +75,16 @@ Enqueue execution(ConvolutionPlans& plans, const ConvolutionProblem& problem, co
   return [execution = Execution(plans.find(problem), tensors, workspace)](Stream& stream) { execution.enqueue(stream); };
 }
 
-Enqueue make(const Conv2dForward& args, ConvolutionPlans& plans) {
-  const auto problem = problem_for_cudnn(args);
-  if (problem.empty()) return followed_by_activation(make_fill_rows(args.bias, args.y), args.y, args.activation);
+Enqueue make_sums(const Conv2dForward& args, ConvolutionPlans& plans) {
+  const auto problem = problem_of(args);
+  if (problem.empty()) return make_fill_rows(args.bias, args.y);
   std::vector<BoundTensor> tensors{{cudnn::kX, args.x}, {cudnn::kW, args.w}, {cudnn::kY, args.y}};
   if (args.bias.present()) tensors.push_back({cudnn::kBias, args.bias});
-  const Activation left = problem.activation == args.activation ? Activation::none : args.activation;
-  return followed_by_activation(execution(plans, problem, tensors, args.workspace), args.y, left);
+  return execution(plans, problem, tensors, args.workspace);
+}
+
+Enqueue make(const Conv2dForward& args, ConvolutionPlans& plans) {
+  return followed_by_activation(make_sums(args, plans), args.y, args.activation);
 }
 
 Enqueue make(const Conv2dBackwardData& args, ConvolutionPlans& plans) {
@@ -120,7 +112,7 @@ Enqueue make(const Conv2dBackwardWeights& args, ConvolutionPlans& plans) {
 
 template <class Args>
 std::int64_t workspace_bytes(const Args& args, ConvolutionPlans& plans) {
-  const auto problem = problem_for_cudnn(args);
+  const auto problem = problem_of(args);
   return with_bias_gradient(args, problem.empty() ? 0 : plans.find(problem)->workspace_bytes);
 }
 

@@ -17,10 +17,14 @@ using cublaslt::make_product;
 using SharedLibrary = std::shared_ptr<const Library>;
 using Enqueue = std::function<void(Stream&)>;
 
-Enqueue make(const LinearForward& args, const SharedLibrary& library) {
+Enqueue make_sums(const LinearForward& args, const SharedLibrary& library) {
   const auto problem = problem_of(args);
-  if (problem.empty()) return followed_by_activation(make_fill_rows(args.bias, args.y), args.y, args.activation);
+  if (problem.empty()) return make_fill_rows(args.bias, args.y);
   return make_product(library, problem, {.a = args.x, .b = args.w, .bias = args.bias, .c = args.y}, args.workspace);
+}
+
+Enqueue make(const LinearForward& args, const SharedLibrary& library) {
+  return followed_by_activation(make_sums(args, library), args.y, args.activation);
 }
 
 Enqueue make(const LinearBackwardData& args, const SharedLibrary& library) {

@@ -19,7 +19,7 @@ std::int64_t workspace_of(const Args& args, int threads) {
 
 template <class Args>
 std::shared_ptr<Product> make_product(const Args& args, ConstTensorView a, ConstTensorView b, ConstTensorView bias, TensorView c,
-                                      int threads) {
+                                      int threads, Activation activation = Activation::none) {
   const auto problem = problem_of(args);
   const auto plan = plan_product(problem, threads);
   if (args.workspace.size_bytes() < plan.workspace_bytes) {
@@ -28,7 +28,7 @@ std::shared_ptr<Product> make_product(const Args& args, ConstTensorView a, Const
   }
   const ThreadScope scope(threads);
   return translate_errors("a matrix product",
-                          [&] { return std::make_shared<Product>(problem, plan, a, b, bias, c, args.workspace); });
+                          [&] { return std::make_shared<Product>(problem, plan, a, b, bias, activation, c, args.workspace); });
 }
 
 template <class Args>
@@ -46,7 +46,7 @@ void store_bias_gradient(const LinearBackwardWeights& args) {
 
 std::function<void()> prepare(const LinearForward& args, int threads) {
   if (problem_of(args).empty()) return [args] { fill_rows(args.bias, args.y, args.activation); };
-  return [product = make_product(args, args.x, args.w, args.bias, args.y, threads)] { product->run(); };
+  return [product = make_product(args, args.x, args.w, args.bias, args.y, threads, args.activation)] { product->run(); };
 }
 
 std::function<void()> prepare(const LinearBackwardData& args, int threads) {

@@ -144,8 +144,9 @@ ProductPlan plan_product(const ProductProblem& problem, int threads) {
 }
 
 Product::Product(const ProductProblem& problem, const ProductPlan& plan, ConstTensorView a, ConstTensorView b,
-                 ConstTensorView bias, TensorView c, TensorView workspace)
+                 ConstTensorView bias, Activation activation, TensorView c, TensorView workspace)
     : problem_(problem),
+      activation_(activation),
       m_(plan.m),
       n_(plan.n),
       k_(plan.k),
@@ -214,7 +215,7 @@ void Product::store(std::int64_t i, std::int64_t j) const {
   dispatch_floating(c_.dtype(), [&](auto t) {
     auto* const tile = c_.data<decltype(t)>() + m_.begin(i) * problem_.n + n_.begin(j);
     if (c_scratch_ != nullptr) store_rows(c_scratch_, tile, problem_.n, rows, columns, problem_.accumulate);
-    activate_rows(tile, problem_.n, rows, columns, problem_.activation);
+    activate_rows(tile, problem_.n, rows, columns, activation_);
   });
 }
 

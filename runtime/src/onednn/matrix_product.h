@@ -42,11 +42,11 @@ struct ProductPlan {
 /// A plan for streams of `threads` OpenMP threads. m, n and k are positive.
 ProductPlan plan_product(const ProductProblem& problem, int threads);
 
-/// A product bound to its matrices. `bias` may be absent.
+/// A product bound to its matrices: c = activation(a b + bias). `bias` may be absent.
 class Product {
  public:
   Product(const ProductProblem& problem, const ProductPlan& plan, ConstTensorView a, ConstTensorView b, ConstTensorView bias,
-          TensorView c, TensorView workspace);
+          Activation activation, TensorView c, TensorView workspace);
   void run();
 
  private:
@@ -69,6 +69,7 @@ class Product {
   float* sums(std::int64_t i, std::int64_t j) const;
 
   ProductProblem problem_;
+  Activation activation_;
   Tiling m_, n_, k_;
   Operand a_, b_;
   TensorView c_, bias_scratch_;

@@ -40,11 +40,6 @@ void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t name
         "cublasLtMatmulPreferenceSetAttribute");
 }
 
-cublasLtEpilogue_t epilogue_of(const ProductProblem& problem) {
-  if (problem.activation == Activation::relu) return problem.has_bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
-  return problem.has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-}
-
 /// Products in FP32, on Tensor Cores where the operands are narrower.
 Description describe(const ProductProblem& problem, const void* bias) {
   cublasLtMatmulDesc_t raw = nullptr;
@@ -52,8 +47,8 @@ Description describe(const ProductProblem& problem, const void* bias) {
   Description description(raw);
   set(description, CUBLASLT_MATMUL_DESC_TRANSA, problem.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(description, CUBLASLT_MATMUL_DESC_TRANSB, problem.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(problem));
   if (problem.has_bias) {
+    set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(problem.storage));
     set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   }

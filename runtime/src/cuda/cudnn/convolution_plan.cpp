@@ -16,8 +16,8 @@ using Pair = std::array<std::int64_t, 2>;
 /// holds exactly: one rounds in between in every type, the other adds parts of its sums in BF16.
 constexpr std::int64_t kRefusedWeightGradients[] = {17, 47};
 
-/// Not in memory: the result of one operation and the operand of the next.
-enum VirtualTensor : std::int64_t { kSum = 100, kBiasedSum };
+/// Not in memory: the result of one operation and the operand of another.
+constexpr std::int64_t kVirtual = 100;
 
 template <std::size_t kCount>
 std::span<const std::int64_t> list(const std::array<std::int64_t, kCount>& values) {
@@ -43,7 +43,7 @@ Descriptor tensor(std::int64_t id, const Shape& shape, DType dtype) {
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, list(extents))
       .set(CUDNN_ATTR_TENSOR_STRIDES, list(strides))
       .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, kTensorAlignmentBytes)
-      .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, id >= kSum)
+      .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, id == kVirtual)
       .finalize();
 }
 
@@ -92,50 +92,27 @@ Descriptor backward_weights(const ConvolutionProblem& problem) {
       .finalize();
 }
 
-/// result = sum + bias.
-Descriptor add_bias(const ConvolutionProblem& problem, const Descriptor& sum, const Descriptor& result) {
+/// y = sum + bias.
+Descriptor add_bias(const ConvolutionProblem& problem, const Descriptor& sum) {
   Descriptor addition(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
   addition.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_ADD).set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT).finalize();
   Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
   return operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, addition)
       .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, sum)
       .set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, tensor(kBias, {1, 1, 1, problem.y[3]}, problem.storage))
-      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, result)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, tensor(kY, problem.y, problem.storage))
       .finalize();
-}
-
-Descriptor relu(const Descriptor& x, const Descriptor& y) {
-  Descriptor maximum(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  maximum.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_RELU_FWD)
-      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT)
-      .set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_PROPAGATE_NAN)
-      .finalize();
-  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-  return operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, maximum)
-      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
-      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y)
-      .finalize();
-}
-
-/// y = activation(convolution + bias): up to three operations.
-std::vector<Descriptor> forward_chain(const ConvolutionProblem& problem) {
-  const bool has_relu = problem.activation == Activation::relu;
-  const Descriptor y = tensor(kY, problem.y, problem.storage);
-  const Descriptor biased_sum = has_relu ? tensor(kBiasedSum, problem.y, DType::fp32) : y;
-  const Descriptor sum = problem.has_bias ? tensor(kSum, problem.y, DType::fp32) : biased_sum;
-  std::vector<Descriptor> operations{forward(problem, sum)};
-  if (problem.has_bias) operations.push_back(add_bias(problem, sum, biased_sum));
-  if (has_relu) operations.push_back(relu(biased_sum, y));
-  return operations;
 }
 
 std::vector<Descriptor> operations(const ConvolutionProblem& problem) {
   switch (problem.pass) {
-    case ConvolutionPass::forward: return forward_chain(problem);
+    case ConvolutionPass::forward: break;
     case ConvolutionPass::backward_data: return {backward_data(problem)};
-    case ConvolutionPass::backward_weights: break;
+    case ConvolutionPass::backward_weights: return {backward_weights(problem)};
   }
-  return {backward_weights(problem)};
+  if (!problem.has_bias) return {forward(problem, tensor(kY, problem.y, problem.storage))};
+  const Descriptor sum = tensor(kVirtual, problem.y, DType::fp32);
+  return {forward(problem, sum), add_bias(problem, sum)};
 }
 
 }  // namespace
@@ -143,11 +120,10 @@ std::vector<Descriptor> operations(const ConvolutionProblem& problem) {
 std::string describe(const ConvolutionProblem& problem) {
   constexpr std::string_view kPasses[] = {"convolution", "data gradient", "weight gradient"};
   const Conv2dGeometry& g = problem.geometry;
-  return fmt::format("{} of {}, x {}, w {}, y {}, stride {} x {}, padding {} {} {} {}, dilation {} x {}{}{}{}",
+  return fmt::format("{} of {}, x {}, w {}, y {}, stride {} x {}, padding {} {} {} {}, dilation {} x {}{}{}",
                      kPasses[static_cast<int>(problem.pass)], name(problem.storage), problem.x.to_string(), problem.w.to_string(),
                      problem.y.to_string(), g.stride_h, g.stride_w, g.pad_top, g.pad_left, g.pad_bottom, g.pad_right,
-                     g.dilation_h, g.dilation_w, problem.has_bias ? ", with bias" : "",
-                     problem.activation == Activation::relu ? ", ReLU" : "", problem.accumulate ? ", added" : "");
+                     g.dilation_h, g.dilation_w, problem.has_bias ? ", with bias" : "", problem.accumulate ? ", added" : "");
 }
 
 std::vector<Plan> plans_of_convolution(const ConvolutionProblem& problem, const DeviceProperties& device, std::size_t most,

@@ -55,36 +55,31 @@ ConvolutionTensor ExactSums::result() const {
   return kY;
 }
 
-std::int64_t ExactSums::elements(int which) const {
-  const ConvolutionTensor tensor = which == 0 ? first() : second();
-  return (tensor == kX ? problem_.x : tensor == kW ? problem_.w : problem_.y).elements();
-}
-
 std::vector<std::pair<std::int64_t, std::int64_t>> ExactSums::repeating(int which) const {
-  const std::int64_t end = elements(which);
-  if (!falls(which)) return {{0, end}};
-  return {{0, end / 2}, {end / 2, end}};
+  const ConvolutionTensor tensor = which == 0 ? first() : second();
+  const std::int64_t elements = (tensor == kX ? problem_.x : tensor == kW ? problem_.w : problem_.y).elements();
+  if (!falls(which)) return {{0, elements}};
+  return {{0, elements / 2}, {elements / 2, elements}};
 }
 
 std::int64_t ExactSums::operand(int which, std::int64_t i) const {
   const auto& values = values_[static_cast<std::size_t>(which)];
-  const std::int64_t half = elements(which) / 2;
+  const std::int64_t half = problem_.y.elements() / 2;
   if (!falls(which) || i < half) return values[static_cast<std::size_t>(i % kPeriod)];
   return -values[static_cast<std::size_t>((i - half) % kPeriod)];
 }
 
 std::int64_t ExactSums::at(std::int64_t i) const {
   switch (problem_.pass) {
-    case ConvolutionPass::forward: break;
+    case ConvolutionPass::forward: return forward(i);
     case ConvolutionPass::backward_data: return backward_data(i);
     case ConvolutionPass::backward_weights: return backward_weights(i);
   }
-  const std::int64_t sum = forward(i);
-  return problem_.activation == Activation::relu ? std::max<std::int64_t>(sum, 0) : sum;
+  return 0;
 }
 
 std::int64_t ExactSums::forward(std::int64_t i) const {
-  const auto& [pass, storage, x, w, y, g, has_bias, accumulate, activation] = problem_;
+  const auto& [pass, storage, x, w, y, g, has_bias, accumulate] = problem_;
   const auto [n, oh, ow, o] = indices(y, i);
   const std::int64_t first_channel = o / (w[0] / g.groups) * w[3];
   std::int64_t sum = 0;
@@ -102,7 +97,7 @@ std::int64_t ExactSums::forward(std::int64_t i) const {
 }
 
 std::int64_t ExactSums::backward_data(std::int64_t i) const {
-  const auto& [pass, storage, x, w, y, g, has_bias, accumulate, activation] = problem_;
+  const auto& [pass, storage, x, w, y, g, has_bias, accumulate] = problem_;
   const auto [n, h, v, channel] = indices(x, i);
   const std::int64_t per_group = w[0] / g.groups, group = channel / w[3];
   std::int64_t sum = 0;
@@ -121,7 +116,7 @@ std::int64_t ExactSums::backward_data(std::int64_t i) const {
 }
 
 std::int64_t ExactSums::backward_weights(std::int64_t i) const {
-  const auto& [pass, storage, x, w, y, g, has_bias, accumulate, activation] = problem_;
+  const auto& [pass, storage, x, w, y, g, has_bias, accumulate] = problem_;
   const auto [o, kh, kw, c] = indices(w, i);
   const std::int64_t channel = o / (w[0] / g.groups) * w[3] + c;
   std::int64_t sum = 0;

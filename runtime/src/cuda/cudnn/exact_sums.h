@@ -12,8 +12,7 @@ namespace minim::cuda::cudnn {
 
 /// Integer operands for a convolution, and the sums that it has to find. FP32 holds every part of a sum exactly; FP16 and
 /// bfloat16 do not, so that sums which are rounded in between show: most are beyond 2^11, and those of weight gradients, which
-/// are longest, go up over the first half of the products and come down over the second. In front of a ReLU, the sums of half the
-/// outputs are negative.
+/// are longest, go up over the first half of the products and come down over the second.
 class ExactSums {
  public:
   /// Values repeat after so many. A prime number, so that rows and channels do not see the same again and again.
@@ -32,15 +31,11 @@ class ExactSums {
   std::int64_t operand(int which, std::int64_t i) const;
   /// Ranges [begin, end) of an operand within which values repeat.
   std::vector<std::pair<std::int64_t, std::int64_t>> repeating(int which) const;
-  /// Element `i` of the result, without a bias, activated, and added to zero.
+  /// Element `i` of the result, without a bias and added to zero.
   std::int64_t at(std::int64_t i) const;
 
  private:
-  std::int64_t elements(int which) const;
-  /// Whether the second half of the operand is negative.
-  bool falls(int which) const {
-    return which == 1 && (problem_.pass == ConvolutionPass::backward_weights || problem_.activation == Activation::relu);
-  }
+  bool falls(int which) const { return which == 1 && problem_.pass == ConvolutionPass::backward_weights; }
   std::int64_t forward(std::int64_t i) const;
   std::int64_t backward_data(std::int64_t i) const;
   std::int64_t backward_weights(std::int64_t i) const;

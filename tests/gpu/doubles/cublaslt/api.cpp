@@ -52,8 +52,7 @@ T get(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_
 
 Algorithm choose(const Product& product, cublasLtMatmulPreference_t preference) {
   const auto schemes = get<std::uint32_t>(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
-  const std::uint32_t harmless =
-      product.epilogue.adds_bias ? CUBLASLT_REDUCTION_SCHEME_NONE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  const std::uint32_t harmless = product.adds_bias ? CUBLASLT_REDUCTION_SCHEME_NONE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   if ((schemes & ~harmless) != 0) {
     double_refuse("cuBLASLt may choose an algorithm that rounds sums before they are complete");
   }

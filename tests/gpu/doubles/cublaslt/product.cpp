@@ -8,7 +8,6 @@
 namespace cublaslt_double {
 namespace {
 
-using minim::Activation;
 using minim::DType;
 using minim::Shape;
 using minim::TensorView;
@@ -56,14 +55,10 @@ bool transposes(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t n
   return get<std::int32_t>(operation, name) == CUBLAS_OP_T;
 }
 
-Epilogue epilogue_of(cublasLtMatmulDesc_t operation) {
-  switch (get<std::uint32_t>(operation, CUBLASLT_MATMUL_DESC_EPILOGUE)) {
-    case CUBLASLT_EPILOGUE_DEFAULT: return {};
-    case CUBLASLT_EPILOGUE_BIAS: return {.adds_bias = true};
-    case CUBLASLT_EPILOGUE_RELU: return {.activation = Activation::relu};
-    case CUBLASLT_EPILOGUE_RELU_BIAS: return {.adds_bias = true, .activation = Activation::relu};
-    default: refuse("an epilogue other than a bias and a ReLU");
-  }
+bool adds_bias_of(cublasLtMatmulDesc_t operation) {
+  const auto epilogue = get<std::uint32_t>(operation, CUBLASLT_MATMUL_DESC_EPILOGUE);
+  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS) refuse("an epilogue that is no bias");
+  return epilogue == CUBLASLT_EPILOGUE_BIAS;
 }
 
 void check_bias_type(cublasLtMatmulDesc_t operation, DType dtype) {
@@ -87,9 +82,9 @@ Product::Product(const Descriptors& descriptors)
       result(shape_of(descriptors.d)),
       right_transposed(transposes(descriptors.operation, CUBLASLT_MATMUL_DESC_TRANSA)),
       left_transposed(transposes(descriptors.operation, CUBLASLT_MATMUL_DESC_TRANSB)),
-      epilogue(epilogue_of(descriptors.operation)),
-      bias(epilogue.adds_bias ? get<const void*>(descriptors.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER) : nullptr) {
-  if (epilogue.adds_bias) check_bias_type(descriptors.operation, dtype);
+      adds_bias(adds_bias_of(descriptors.operation)),
+      bias(adds_bias ? get<const void*>(descriptors.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER) : nullptr) {
+  if (adds_bias) check_bias_type(descriptors.operation, dtype);
   if (get<std::int32_t>(descriptors.operation, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE) != CUBLAS_COMPUTE_32F ||
       get<std::int32_t>(descriptors.operation, CUBLASLT_MATMUL_DESC_SCALE_TYPE) != CUDA_R_32F) {
     refuse("a product that is not computed in FP32");
@@ -108,11 +103,11 @@ std::function<void()> Product::work(const void* right_data, const void* left_dat
   const TensorView r = at(right_data, dtype, right), l = at(left_data, dtype, left), c = at(result_data, dtype, result);
   if (beta != 0 && beta != 1) refuse("a factor of the old result other than 0 and 1");
   if (right_transposed && !left_transposed && beta == 0) {
-    minim::LinearForward args{.x = l, .w = r, .y = c, .activation = epilogue.activation};
-    if (epilogue.adds_bias) args.bias = at(bias, dtype, {result[1]});
+    minim::LinearForward args{.x = l, .w = r, .y = c};
+    if (adds_bias) args.bias = at(bias, dtype, {result[1]});
     return [args] { doubles::run_kernel(args); };
   }
-  if (epilogue != Epilogue{}) refuse("an epilogue that is not that of a linear layer's output");
+  if (adds_bias) refuse("a bias that is not added to a linear layer's output");
   if (!right_transposed && !left_transposed && beta == 0) {
     return [args = minim::LinearBackwardData{.dy = l, .w = r, .dx = c}] { doubles::run_kernel(args); };
   }

@@ -4,7 +4,6 @@
 
 #include <functional>
 
-#include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/tensor.h"
 
 namespace cublaslt_double {
@@ -15,16 +14,8 @@ struct Descriptors {
   cublasLtMatrixLayout_t a, b, c, d;
 };
 
-/// What follows on a product.
-struct Epilogue {
-  bool adds_bias = false;
-  minim::Activation activation = minim::Activation::none;
-
-  friend bool operator==(const Epilogue&, const Epilogue&) = default;
-};
-
-/// A product as minim writes it, row-major: result = activation(left right + bias), or added to the result. That is what the
-/// descriptors say of column-major matrices, d = op(a) op(b), where a is `right` and b is `left`.
+/// A product as minim writes it, row-major: result = left right + bias, or added to the result. That is what the descriptors say
+/// of column-major matrices, d = op(a) op(b), where a is `right` and b is `left`.
 struct Product {
   /// Refuses what this double does not compute: anything but dense matrices of one type, in FP32, transposed as for a linear
   /// layer and its gradients.
@@ -36,7 +27,7 @@ struct Product {
   minim::DType dtype;
   minim::Shape right, left, result;  ///< as they are stored
   bool right_transposed, left_transposed;
-  Epilogue epilogue;
+  bool adds_bias;
   const void* bias;  ///< null while only an algorithm is being chosen
 };
 

@@ -8,7 +8,6 @@
 namespace cudnn_double {
 namespace {
 
-using minim::Activation;
 using minim::ConstTensorView;
 using minim::Conv2dGeometry;
 using minim::DType;
@@ -93,48 +92,27 @@ void check_factors(const Record& operation, cudnnBackendAttributeName_t alpha, c
   refuse("a convolution with factors other than 1 and 0");
 }
 
-void check_relu(const Record& function) {
-  for (const auto name :
-       {CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP, CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE}) {
-    if (function.attributes.contains(name)) refuse("a ReLU with a clip or a slope");
-  }
-  if (function.value<cudnnNanPropagation_t>(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION) != CUDNN_PROPAGATE_NAN) {
-    refuse("a ReLU that need not keep NaN");
-  }
-}
-
-/// What follows a convolution becomes part of its arguments: a bias, then a ReLU, each once at most. Returns the new result.
-const Record& append(const Record& operation, const Record& result, const Memory& memory, minim::Conv2dForward& args) {
-  if (operation.type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR) refuse("a convolution with something else behind it");
-  const Record& x = operation.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_XDESC);
-  if (id_of(x) != id_of(result) || !is_virtual(result) || dtype_of(result) != DType::fp32) {
-    refuse("an operation that does not go on with a convolution's result in FP32");
-  }
-  const Record& function = operation.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
-  const auto mode = function.value<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
-  if (args.activation != Activation::none) refuse("a convolution with an operation behind its activation");
-  if (mode == CUDNN_POINTWISE_ADD && !args.bias.present()) {
-    args.bias = memory.of(operation, CUDNN_ATTR_OPERATION_POINTWISE_BDESC).reshaped({args.w.shape()[0]});
-  } else if (mode == CUDNN_POINTWISE_RELU_FWD) {
-    check_relu(function);
-    args.activation = Activation::relu;
-  } else {
-    refuse("a convolution with more behind it than a bias and a ReLU");
-  }
-  return operation.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_YDESC);
-}
-
-/// y = activation(convolution + bias), of which only the convolution must be there.
-std::function<void()> forward(const std::vector<Shared>& operations, const Memory& memory) {
-  const Record& first = *operations.front();
-  check_factors(first, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, false);
-  minim::Conv2dForward args{.x = memory.of(first, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X),
-                            .w = memory.of(first, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W)};
-  args.geometry = geometry_of(first.descriptor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC), args.x, args.w);
-  const Record* result = &first.descriptor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y);
-  for (std::size_t i = 1; i < operations.size(); ++i) result = &append(*operations[i], *result, memory, args);
-  args.y = memory.of(*result);
+std::function<void()> forward(const Record& operation, const Record* bias, const TensorView& y, const Memory& memory) {
+  check_factors(operation, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, false);
+  minim::Conv2dForward args{.x = memory.of(operation, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X),
+                            .w = memory.of(operation, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W),
+                            .y = y};
+  args.geometry = geometry_of(operation.descriptor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC), args.x, args.w);
+  if (bias != nullptr) args.bias = memory.of(*bias).reshaped({y.shape()[3]});
   return [args] { doubles::run_kernel(args); };
+}
+
+/// y = convolution + bias.
+std::function<void()> forward_with_bias(const Record& operation, const Record& addition, const Memory& memory) {
+  const auto mode =
+      addition.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR).value<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
+  const Record& sum = operation.descriptor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y);
+  const Record& addend = addition.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_XDESC);
+  if (mode != CUDNN_POINTWISE_ADD || id_of(sum) != id_of(addend) || !is_virtual(sum) || dtype_of(sum) != DType::fp32) {
+    refuse("a graph of two operations that is no convolution with a bias");
+  }
+  return forward(operation, &addition.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_BDESC),
+                 memory.of(addition, CUDNN_ATTR_OPERATION_POINTWISE_YDESC), memory);
 }
 
 std::function<void()> backward_data(const Record& operation, const Memory& memory) {
@@ -164,9 +142,14 @@ std::function<void()> work_of(const Record& graph, const Addresses& addresses) {
   const Memory memory(addresses);
   const auto& operations = graph.at(CUDNN_ATTR_OPERATIONGRAPH_OPS).descriptors;
   const Record& first = *operations.at(0);
-  if (first.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR) return forward(operations, memory);
+  if (operations.size() == 2 && first.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR &&
+      operations[1]->type == CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR) {
+    return forward_with_bias(first, *operations[1], memory);
+  }
   if (operations.size() != 1) refuse("a graph of " + std::to_string(operations.size()) + " operations");
   switch (first.type) {
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR:
+      return forward(first, nullptr, memory.of(first, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y), memory);
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: return backward_data(first, memory);
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR: return backward_weights(first, memory);
     default: refuse("an operation of type " + std::to_string(first.type));

@@ -28,8 +28,7 @@ std::size_t size_of(cudnnBackendAttributeType_t type) {
     case CUDNN_TYPE_FLOAT:
     case CUDNN_TYPE_DATA_TYPE:
     case CUDNN_TYPE_CONVOLUTION_MODE:
-    case CUDNN_TYPE_POINTWISE_MODE:
-    case CUDNN_TYPE_NAN_PROPOGATION: return 4;
+    case CUDNN_TYPE_POINTWISE_MODE: return 4;
     case CUDNN_TYPE_BOOLEAN: return 1;
     default: return 0;
   }
