@@ -115,19 +115,11 @@ void typed_affine(const T* x, const T* addend, T* y, const ChannelBlock& block, 
   addend != nullptr ? loop(std::true_type{}) : loop(std::false_type{});
 }
 
-/// The largest number that is rounded to 0.
-template <class T>
-inline constexpr float kVanishes = 0;
-template <>
-inline constexpr float kVanishes<Half> = 0x1p-25F;
-template <>
-inline constexpr float kVanishes<BFloat16> = 0x1p-134F;
-
 /// dy, or with `relu` where the result of `affine` stays positive when it is stored.
 template <class T, class Relu>
 HWY_API VFloats passed(Relu relu, const AffineVectors& affine, VFloats x, VFloats dy) {
   if constexpr (!relu) return dy;
-  return hn::IfThenElseZero(hn::Gt(affine(x), hn::Set(kFloats, kVanishes<T>)), opaque(dy));
+  return hn::IfThenElseZero(hn::Gt(affine(x), hn::Set(kFloats, kRoundsToZero<T>)), opaque(dy));
 }
 
 template <class Relu, class T>

@@ -92,6 +92,9 @@ __global__ void __launch_bounds__(kTotalThreads) statistics_of_channels(ChannelT
   partials.result(tiles, 0)[c] = statistics.write(c, mean, squares, count);
 }
 
+/// Blocks on a multiprocessor that registers are to suffice for. Left to itself ptxas aims at more and spills.
+constexpr int kBlocksAtOnce = 4;
+
 /// What becomes of x beside the channels' coefficients.
 template <class T>
 struct Elements {
@@ -130,8 +133,9 @@ __device__ void apply_affine(const ChannelTiles& tiles, const TilePlace<kWidth>&
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads) normalise(ChannelTiles tiles, Elements<T> elements, const std::int32_t* valid_samples,
-                                                      const float* mean, const float* beta, const float* scale) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    normalise(ChannelTiles tiles, Elements<T> elements, const std::int32_t* valid_samples, const float* mean, const float* beta,
+              const float* scale) {
   const TilePlace<kWidth> place(tiles);
   if (!place.active) return;
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
@@ -153,7 +157,8 @@ struct GivenStatistics {
 };
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads) normalise_given(ChannelTiles tiles, Elements<T> elements, GivenStatistics given) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    normalise_given(ChannelTiles tiles, Elements<T> elements, GivenStatistics given) {
   // One thread computes the coefficient of a channel for all slots.
   __shared__ float scale[ChannelTiles::kMaxLanes * kWidth];
   const TilePlace<kWidth> place(tiles);

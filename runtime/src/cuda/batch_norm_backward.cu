@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "cuda/channel_tiles.cuh"
 #include "cuda/cuda_kernel.h"
 #include "cuda/kernels.h"
@@ -6,8 +8,9 @@
 namespace minim::cuda {
 namespace batch_norm_backward_kernels {
 
-/// Blocks on a multiprocessor that registers are to suffice for.
-constexpr int kBlocksAtOnce = 3;
+/// Blocks on a multiprocessor that registers are to suffice for: as many as do without spilling on any architecture.
+template <class T, bool kRelu>
+constexpr int kBlocksAtOnce = kRelu&& std::is_same_v<T, __nv_bfloat16> ? 2 : 3;
 
 /// x and dy, and the vectors of the forward pass.
 template <class T>
@@ -31,20 +34,18 @@ __device__ RowPacks<T, kWidth> load_row(const Operands<T>& operands, std::int64_
   return {load_pack<kWidth>(operands.x + at), load_pack<kWidth>(operands.dy + at)};
 }
 
-/// dy, or behind a ReLU where y as it is stored is positive.
+/// Element `k` of dy, or 0 where there is a ReLU and y, as it is stored, is not positive.
 template <bool kRelu, class T, int kWidth>
-__device__ Floats<kWidth> passed(const Affine<kWidth>& forward, const Floats<kWidth>& x, const Pack<T, kWidth>& dy) {
-  auto gradient = to_floats(dy);
+__device__ float passed(const Affine<kWidth>& forward, int k, float deviation, T dy) {
   if constexpr (kRelu) {
-    const auto y = forward(x);
-    for (int k = 0; k < kWidth; ++k) gradient[k] = to_float(round_to<T>(y[k])) > 0 ? gradient[k] : 0;
+    if (!(fmaf(deviation, forward.scale[k], forward.shift[k]) > kRoundsToZero<T>)) return 0;
   }
-  return gradient;
+  return to_float(dy);
 }
 
 /// Sums of dy and of dy (x - mean) over each block of rows.
 template <class T, int kWidth, bool kRelu>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<T, kRelu>)
     row_block_sums(ChannelTiles tiles, Operands<T> operands, const std::int32_t* valid_samples, ChannelPartials partials) {
   __shared__ SlotSums<float, 2 * kWidth, kThreads> of_thread;
   const TilePlace<kWidth> place(tiles);
@@ -59,11 +60,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     for (int k = 0; k < kWidth; ++k) forward.scale[k] *= rstd[k];
     const auto load = [&](std::int64_t row) { return load_row<T, kWidth>(operands, row * tiles.channels + place.channel); };
     for_rows<2>(tiles, place, row_end, load, [&](std::int64_t, const RowPacks<T, kWidth>& row) {
-      const auto value = to_floats(row.x);
-      const auto gradient = passed<kRelu>(forward, value, row.dy);
       for (int k = 0; k < kWidth; ++k) {
-        sums[k] += gradient[k];
-        sums[kWidth + k] = fmaf(gradient[k], value[k] - forward.mean[k], sums[kWidth + k]);
+        const float deviation = to_float(row.x.values[k]) - forward.mean[k];
+        const float gradient = passed<kRelu>(forward, k, deviation, row.dy.values[k]);
+        sums[k] += gradient;
+        sums[kWidth + k] = fmaf(gradient, deviation, sums[kWidth + k]);
       }
     });
   }
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(kTotalThreads)
 
 /// dx may be dy.
 template <class T, int kWidth, bool kRelu>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<T, kRelu>)
     input_gradient(ChannelTiles tiles, Operands<T> operands, T* dx, const std::int32_t* valid_samples,
                    Coefficients coefficients) {
   const TilePlace<kWidth> place(tiles);
@@ -150,10 +151,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   for_rows<1>(tiles, place, place.row_end(tiles, tiles.rows()), load, [&](std::int64_t at, const RowPacks<T, kWidth>& row) {
     Floats<kWidth> result{};
     if (at < valid_rows) {
-      const auto value = to_floats(row.x);
-      const auto gradient = passed<kRelu>(forward, value, row.dy);
       for (int k = 0; k < kWidth; ++k) {
-        result[k] = fmaf(gradient[k], forward.scale[k], fmaf(value[k] - forward.mean[k], slope[k], shift[k]));
+        const float deviation = to_float(row.x.values[k]) - forward.mean[k];
+        const float gradient = passed<kRelu>(forward, k, deviation, row.dy.values[k]);
+        result[k] = fmaf(gradient, forward.scale[k], fmaf(deviation, slope[k], shift[k]));
       }
     }
     store_floats(dx + at * tiles.channels + place.channel, result);

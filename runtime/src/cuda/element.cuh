@@ -18,6 +18,13 @@ inline constexpr DType kElementDType<__half> = DType::fp16;
 template <>
 inline constexpr DType kElementDType<__nv_bfloat16> = DType::bf16;
 
+template <class T>
+inline constexpr float kRoundsToZero = minim::kRoundsToZero<T>;
+template <>
+inline constexpr float kRoundsToZero<__half> = minim::kRoundsToZero<Half>;
+template <>
+inline constexpr float kRoundsToZero<__nv_bfloat16> = minim::kRoundsToZero<BFloat16>;
+
 /// Exact; a NaN stays one.
 __host__ __device__ inline float to_float(float value) { return value; }
 __host__ __device__ inline float to_float(__half value) { return __half2float(value); }

@@ -21,6 +21,14 @@ inline constexpr float kHalfMax = 65504.0F;             ///< largest finite bina
 inline constexpr float kHalfMinNormal = 0x1p-14F;       ///< smallest normal binary16
 inline constexpr float kHalfMinSubnormal = 0x1p-24F;    ///< smallest positive binary16
 
+/// The largest number that becomes 0 when it is rounded to `T`.
+template <class T>
+inline constexpr float kRoundsToZero = 0;
+template <>
+inline constexpr float kRoundsToZero<Half> = 0x1p-25F;
+template <>
+inline constexpr float kRoundsToZero<BFloat16> = 0x1p-134F;
+
 /// Exact.
 constexpr float to_float(Half h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h.bits & 0x8000U) << 16U;
