@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kTotalThreads) statistics_of_channels(ChannelT
   const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
   const double origin = blocks > 0 ? static_cast<double>(partials.first(0)[c]) : 0;
   double sums[2] = {};  // of the means' offsets, then of squares
-  for (std::int64_t b = slot; b < blocks; b += kTotalSlots) {
+  for (std::int64_t b = slot; b < blocks; b += total_slots()) {
     const double offset = static_cast<double>(partials.first(b)[c]) - origin;
     const double weighted = static_cast<double>(tiles.rows_of(b, valid_rows)) * offset;
     sums[0] += weighted;

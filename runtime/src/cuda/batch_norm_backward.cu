@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kTotalThreads)
   const std::int64_t slot = threadIdx.x / kTotalLanes;
   const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
   double sums[2] = {};  // of dy, then of products
-  for (std::int64_t b = slot; b < blocks; b += kTotalSlots) {
+  for (std::int64_t b = slot; b < blocks; b += total_slots()) {
     sums[0] += static_cast<double>(partials.first(b)[c]);
     sums[1] += static_cast<double>(partials.second(b)[c]);
   }

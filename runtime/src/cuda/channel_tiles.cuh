@@ -158,21 +158,24 @@ struct ChannelPartials {
   std::int64_t channels;
 };
 
-/// The second stage: a block of threads takes kTotalLanes channels, and every kTotalSlots-th partial of each. Its blocks are few,
-/// so they are large.
+/// The second stage: a block of threads takes kTotalLanes channels, and each of its slots every so many-th partial of them. Its
+/// blocks are few, so they are large where there are many partials.
 inline constexpr int kTotalThreads = 1024;
 inline constexpr std::int32_t kTotalLanes = 8;
-inline constexpr std::int32_t kTotalSlots = kTotalThreads / kTotalLanes;
+inline constexpr std::int64_t kMinTotalSlots = 4, kMaxTotalSlots = kTotalThreads / kTotalLanes;
 
 inline LaunchShape totals_shape(const ChannelTiles& tiles) {
-  return {.blocks = (tiles.channels + kTotalLanes - 1) / kTotalLanes, .threads = kTotalThreads};
+  const std::int64_t slots = std::clamp(tiles.row_blocks, kMinTotalSlots, kMaxTotalSlots);
+  return {.blocks = (tiles.channels + kTotalLanes - 1) / kTotalLanes,
+          .threads = kTotalLanes * static_cast<int>(std::bit_ceil(static_cast<unsigned>(slots)))};
 }
+__device__ inline std::int32_t total_slots() { return static_cast<std::int32_t>(blockDim.x) / kTotalLanes; }
 
-/// Sums over the kTotalSlots slots of a block, for the threads of slot 0. All threads call it.
+/// Sums over the slots of a block of the second stage, for the threads of slot 0. All threads call it.
 template <int kCount>
 __device__ void total_of_slots(double (&values)[kCount]) {
   __shared__ SlotSums<double, kCount, kTotalThreads> of_thread;
-  sum_slots(values, kTotalLanes, kTotalSlots, of_thread);
+  sum_slots(values, kTotalLanes, total_slots(), of_thread);
 }
 
 }  // namespace minim::cuda

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kTotalThreads) sum_blocks(ChannelTiles tiles, 
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
   const std::int64_t slot = threadIdx.x / kTotalLanes;
   double sums[1] = {};
-  for (std::int64_t b = slot; b < tiles.row_blocks && c < tiles.channels; b += kTotalSlots) {
+  for (std::int64_t b = slot; b < tiles.row_blocks && c < tiles.channels; b += total_slots()) {
     sums[0] += static_cast<double>(of_block[b * tiles.channels + c]);
   }
   total_of_slots(sums);
