@@ -34,7 +34,7 @@ class Collective {
   Signature signature() const;
 
   bool begun() const { return steps_.has_value(); }
-  /// `number`: how many the communicator has begun, this one counted; the same on all ranks.
+  /// `number`: how many its communicator has begun, this one counted.
   void begin(Steps steps, std::uint64_t number) { steps_.emplace(std::move(steps)), number_ = number; }
   std::uint64_t number() const { return number_; }
   Advance advance() { return steps_->advance(); }

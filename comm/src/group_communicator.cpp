@@ -38,7 +38,6 @@ GroupCommunicator::GroupCommunicator(std::string_view name, Topology topology, S
       deadline_(deadline) {}
 
 Steps GroupCommunicator::start(const Collective& collective) {
-  ++sequence_;
   nodes_meet_ = false;
   rest_.reset();
   const Request& request = collective.request();
@@ -48,7 +47,7 @@ Steps GroupCommunicator::start(const Collective& collective) {
     throw InvalidArgument(fmt::format("{}: the input lies on a device, the output does not", signature.title()));
   }
   const GroupContext context{topology_, node_, transport_.get(), *registry_, scratch_, nodes_meet_, device_.get(), rest_};
-  return run_collective(context, request, signature, sequence_);
+  return run_collective(context, request, signature, begun());
 }
 
 bool GroupCommunicator::is_on_device(const Request& request) const {
@@ -100,7 +99,7 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
   }
   // Nodes compare notes half way to the first deadline, or when another one begins to: a rank that waits for one that waits for a
   // third shall name the third.
-  if (transport_ && !hint_sent_ && (silent >= deadline_ / 2 || hint_sequence_ == sequence_)) send_hint();
+  if (transport_ && !hint_sent_ && (silent >= deadline_ / 2 || hint_sequence_ == begun())) send_hint();
   if (silent >= deadline_) give_up(collective, silent);
 }
 
@@ -130,7 +129,7 @@ void GroupCommunicator::show_work() {
   if (!transport_) return;
   while (const auto notice = transport_->poll_notice()) {
     if (notice->kind == Notice::Kind::failure) throw CommError(notice->text);
-    if (notice->kind == Notice::Kind::missing && notice->sequence >= sequence_) tell_of_work(notice->from);
+    if (notice->kind == Notice::Kind::missing && notice->sequence >= begun()) tell_of_work(notice->from);
   }
 }
 
@@ -147,7 +146,7 @@ bool GroupCommunicator::peers_at_work() {
 /// Other nodes wait for a rank of this one, which has just shown that it is at work. What only was heard of a third node is not
 /// told again: two nodes that wait would keep each other waiting for ever.
 void GroupCommunicator::answer_hints() {
-  if (!transport_ || hint_sequence_ != sequence_) return;
+  if (!transport_ || hint_sequence_ != begun()) return;
   for (const int waiting : alive_) tell_of_work(waiting);
   forget_hints();
 }
@@ -210,7 +209,7 @@ void GroupCommunicator::send_hint() {
   Notice notice;
   notice.kind = Notice::Kind::missing;
   notice.from = rank();
-  notice.sequence = sequence_;
+  notice.sequence = begun();
   notice.rank_count = std::min(static_cast<int>(ranks.size()), Notice::kMostRanks);
   std::copy_n(ranks.begin(), notice.rank_count, notice.ranks);
   for (int r = 0; r < size(); ++r) {
@@ -229,7 +228,7 @@ void GroupCommunicator::give_up(const Collective& collective, Clock::duration si
   // A node's first rank knows best about other nodes; its peers give it time to speak.
   const bool first_rank_knows = ranks.empty() || (topology_.local_rank != 0 && node_.waits_for_other_nodes(rank()));
   if (first_rank_knows && silent < deadline_ * 5 / 4) return;
-  if (hint_sequence_ == sequence_) ranks = add_hints(ranks);
+  if (hint_sequence_ == begun()) ranks = add_hints(ranks);
   if (ranks.empty()) ranks = node_.missing();
   if (ranks.empty() && collective.rest()) {
     throw CommError(fmt::format("{}: all ranks have come, {} has not done it after {:.1f} s", signature.title(), name(),

@@ -75,7 +75,6 @@ class GroupCommunicator : public QueuedCommunicator {
   std::shared_ptr<Registry> registry_ = std::make_shared<Registry>();
   Scratch scratch_;
   std::chrono::milliseconds deadline_;
-  std::uint64_t sequence_ = 0;
   bool nodes_meet_ = false;
   std::unique_ptr<DeviceCollectives> device_;  // null where collectives take place in the host's memory only
   std::optional<Event> rest_;                  // of the collective that was driven last, where the device has it

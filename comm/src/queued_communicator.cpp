@@ -117,7 +117,8 @@ Advance QueuedCommunicator::advance_head() {
     }
     check_node();  // peers that have given up do not come back for this one
     check_other_nodes();
-    head.begin(start(head), ++begun_);
+    ++begun_;
+    head.begin(start(head), begun_);
   }
   const Advance advance = head.advance();
   if (advance == Advance::completed) {

@@ -60,6 +60,8 @@ class QueuedCommunicator : public Communicator {
   /// Fails everything that is queued and all that follows, unless that has happened already.
   void fail(std::exception_ptr failure, const std::string& reason);
   bool failed() const { return failure_ != nullptr; }
+  /// Collectives that have begun, the present one counted: its number, the same on all ranks.
+  std::uint64_t begun() const { return begun_; }
   bool idle() const { return queue_.empty() && on_device_.empty(); }
 
  private:
@@ -75,7 +77,7 @@ class QueuedCommunicator : public Communicator {
 
   std::deque<std::shared_ptr<Collective>> queue_;
   std::deque<std::shared_ptr<Collective>> on_device_;  // before those in the queue
-  std::uint64_t begun_ = 0;                            // collectives
+  std::uint64_t begun_ = 0;
   std::exception_ptr failure_;
   Clock::time_point silent_since_;  // the last movement, or the last sign of work
   bool silence_timed_ = false;      // silent_since_ is set when silence is first looked at: a quick collective reads no clock

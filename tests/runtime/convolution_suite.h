@@ -99,31 +99,17 @@ class KernelConvolution : public product_suite::ProductCase {
 
   /// With the bias and without.
   void expect_forward(const Case& c, const Tensor& x, const Tensor& bias, Activation activation, const std::string& what) {
-    const Tensor w = make_filled(x.dtype(), c.w(), 2);
-    for (const bool has_bias : {false, true}) {
-      const auto args = [&](const Tensor& of_x, const Tensor& of_w, const Tensor& of_bias, const Tensor& of_y) {
-        return Conv2dForward{.x = of_x,
-                             .w = of_w,
-                             .bias = has_bias ? ConstTensorView(of_bias) : ConstTensorView(),
-                             .y = of_y,
-                             .geometry = c.geometry,
-                             .activation = activation,
-                             .workspace = {}};
-      };
-      const Tensor y = make_filled(x.dtype(), c.y(), 4), exact = make(DType::fp32, c.y()), magnitude = make(DType::fp32, c.y());
-      run_fast(args(x, w, bias, y));
-      run_oracle(args(x, w, bias, exact));
-      run_oracle(args(magnitudes(x), magnitudes(w), magnitudes(bias), magnitude));
-      expect_sum(y, c.w().elements_per_sample(), exact, magnitude, what + (has_bias ? ", with a bias" : ""));
-    }
+    const auto args = [&](const Tensor& of_x, const Tensor& of_w, ConstTensorView of_bias, const Tensor& y) {
+      return Conv2dForward{
+          .x = of_x, .w = of_w, .bias = of_bias, .y = y, .geometry = c.geometry, .activation = activation, .workspace = {}};
+    };
+    expect_forward_sums(x, make_filled(x.dtype(), c.w(), 2), bias, c.y(), args, what);
   }
 
   /// Of sums that are NaN, or minus infinity, too.
   void expect_relu_of_any_sum(const Case& c, DType dtype, const std::string& what) {
     const Tensor x = make_filled(dtype, c.x(), 1), bias = make_filled(dtype, {c.outputs}, 3);
-    if (x.elements() > 0) kernel_case::set_value(x, 0, NAN);
-    if (c.outputs > 0) kernel_case::set_value(bias, 0, NAN);
-    if (c.outputs > 1) kernel_case::set_value(bias, 1, -INFINITY);
+    spoil(x, bias);
     expect_forward(c, x, bias, Activation::relu, what);
   }
 

@@ -52,6 +52,27 @@ class ProductCase : public kernel_case::KernelCase {
     kernel_case::expect_rounded_once(found, exact, error, what);
   }
 
+  /// A forward pass with the bias and without; `args(x, w, bias, y)` are its arguments.
+  template <class MakeArgs>
+  void expect_forward_sums(const Tensor& x, const Tensor& w, const Tensor& bias, const Shape& shape, const MakeArgs& args,
+                           const std::string& what) {
+    for (const bool has_bias : {false, true}) {
+      const auto optional = [&](const Tensor& tensor) { return has_bias ? ConstTensorView(tensor) : ConstTensorView(); };
+      const Tensor y = make_filled(x.dtype(), shape, 4), exact = make(DType::fp32, shape), magnitude = make(DType::fp32, shape);
+      run_fast(args(x, w, optional(bias), y));
+      run_oracle(args(x, w, optional(bias), exact));
+      const Tensor bias_magnitudes = magnitudes(bias);
+      run_oracle(args(magnitudes(x), magnitudes(w), optional(bias_magnitudes), magnitude));
+      expect_sum(y, w.shape().elements_per_sample(), exact, magnitude, what + (has_bias ? ", with a bias" : ""));
+    }
+  }
+  /// Has some sums become NaN, and one minus infinity.
+  static void spoil(const Tensor& x, const Tensor& bias) {
+    if (x.elements() > 0) kernel_case::set_value(x, 0, NAN);
+    if (bias.elements() > 0) kernel_case::set_value(bias, 0, NAN);
+    if (bias.elements() > 1) kernel_case::set_value(bias, 1, -INFINITY);
+  }
+
  private:
   template <class Map>
   Tensor mapped(const Tensor& tensor, const Map& map) {
