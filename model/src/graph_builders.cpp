@@ -111,6 +111,10 @@ Value Graph::average_pool(const std::string& name, Value x, PoolGeometry geometr
 
 Value Graph::global_average_pool(const std::string& name, Value x) { return add(name, make_global_average_pool(), {x}).front(); }
 
+Value Graph::local_response_norm(const std::string& name, Value x, ResponseWindow window) {
+  return add(name, make_local_response_norm(window), {x}).front();
+}
+
 Value Graph::sum(const std::string& name, std::vector<Value> inputs) { return add(name, make_sum(), std::move(inputs)).front(); }
 
 Value Graph::concat(const std::string& name, std::vector<Value> inputs) {

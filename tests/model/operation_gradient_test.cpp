@@ -100,7 +100,7 @@ class LossGradient : public testing::Test {
     assign(logits_parameter().weight, numbers(kSamples * kClasses, 3));
   }
 
-  void expect_finite_differences() {
+  void expect_finite_differences(double weight = 1) {
     constexpr float kScale = 1024;
     constexpr double kNominalWeight = 4;
     memory_->set_loss_scale(kScale);
@@ -114,7 +114,7 @@ class LossGradient : public testing::Test {
         bound_->forward();
         return static_cast<double>(bound_->get("loss")[0]);
       });
-      ASSERT_NEAR(gradient[i] / kScale * kNominalWeight, wanted, tolerance) << "element " << i;
+      ASSERT_NEAR(gradient[i] / kScale * kNominalWeight, weight * wanted, tolerance) << "element " << i;
     }
   }
 
@@ -135,6 +135,11 @@ TEST_F(LossGradient, EqualsFiniteDifferencesOverNominalWeightTimesScale) {
 TEST_F(LossGradient, EqualsFiniteDifferencesWithSmoothedLabels) {
   build({.label_smoothing = 0.2});
   expect_finite_differences();
+}
+
+TEST_F(LossGradient, IsMultipliedByTheWeightOfTheLoss) {
+  build({.weight = 0.3});
+  expect_finite_differences(0.3);
 }
 
 TEST_F(LossGradient, SumsWeightsOfAllSamples) {

@@ -91,6 +91,15 @@ std::vector<Misfit> misfits() {
          g.dropout("a", input(g, Shape{3, 4}), 0.5);
        },
        "dropout \"a\": input has shape [3, 4], wanted [N, ...]: each sample has random numbers of its own"},
+      {"ResponsesOfFeatures",
+       [=](Graph& g) {
+         g.local_response_norm("a", input(g, Shape{kN, 10}));
+       },
+       "local_response_norm \"a\": input has shape [N, 10], wanted [N, H, W, C]"},
+      {"EvenResponseWindow", [=](Graph& g) { g.local_response_norm("a", input(g, image), {.size = 4}); },
+       "local_response_norm: window of 4 channels, wanted an odd number up to 31"},
+      {"ResponsesDividedByNothing", [=](Graph& g) { g.local_response_norm("a", input(g, image), {.k = 0}); },
+       "local_response_norm: k 0, alpha 0.0001, beta 0.75, wanted k more than 0, the others at least 0"},
       {"LossOfImages", [=](Graph& g) { g.softmax_cross_entropy("a", input(g, image), input(g, Shape{kN}, ElementType::int32)); },
        "softmax_cross_entropy \"a\": input has shape [N, 6, 7, 4], wanted [N, classes]"},
       {"LossWithLabelsOfAnotherShape",
@@ -103,6 +112,11 @@ std::vector<Misfit> misfits() {
          g.softmax_cross_entropy("a", input(g, Shape{kN, 10}), input(g, Shape{kN}, ElementType::int32), {.label_smoothing = 1.5});
        },
        "softmax_cross_entropy: label smoothing 1.5, wanted one in [0, 1]"},
+      {"LossWithoutWeight",
+       [=](Graph& g) {
+         g.softmax_cross_entropy("a", input(g, Shape{kN, 10}), input(g, Shape{kN}, ElementType::int32), {.weight = 0});
+       },
+       "softmax_cross_entropy: weight 0, wanted more than 0"},
   };
 }
 

@@ -14,6 +14,7 @@ namespace {
 constexpr ImageTask kFashion{};
 constexpr ImageTask kCifar{.height = 32, .width = 32, .channels = 3, .classes = 10};
 constexpr ImageTask kImageNet{.height = 224, .width = 224, .channels = 3, .classes = 1000};
+constexpr ImageTask kInception{.height = 299, .width = 299, .channels = 3, .classes = 1000};
 
 struct Network {
   Network(std::string_view name, const ImageTask& task, const ZooOptions& options = {}, Graph::Mode mode = Graph::Mode::training)
@@ -39,20 +40,80 @@ double multiplications(const Plan& plan) {
 TEST(Zoo, ParameterCountsAreThePublishedOnes) {
   // 156 + 2,416 + 48,120 + 10,164 + 850.
   EXPECT_EQ(Network("lenet", kFashion).parameters(), 61'706);
-  // torchvision's documentation of resnet18 and resnet50, "num_params".
+  // torchvision's documentation, "num_params".
+  EXPECT_EQ(Network("alexnet", kImageNet).parameters(), 61'100'840);
+  EXPECT_EQ(Network("vgg-d", kImageNet).parameters(), 138'357'544);
   EXPECT_EQ(Network("resnet-18", kImageNet).parameters(), 11'689'512);
+  EXPECT_EQ(Network("resnet-34", kImageNet).parameters(), 21'797'672);
   EXPECT_EQ(Network("resnet-50", kImageNet).parameters(), 25'557'032);
+  EXPECT_EQ(Network("resnet-101", kImageNet).parameters(), 44'549'160);
+  EXPECT_EQ(Network("inception-v3", kInception, {}, Graph::Mode::training).parameters(), 27'161'264);
+  // PyPI's pretrainedmodels, "bninception", whose convolutions have biases besides.
+  EXPECT_EQ(Network("inception-v2", kImageNet).parameters(), 11'295'240 - 10'016);
   // The CIFAR form with a 3 x 3 stem as in the widely used github.com/kuangliu/pytorch-cifar.
   EXPECT_EQ(Network("resnet-18", kCifar).parameters(), 11'173'962);
   EXPECT_EQ(Network("resnet-50", kCifar).parameters(), 23'520'842);
 }
 
+TEST(Zoo, AuxiliaryClassifiersAreThereInTrainingOnly) {
+  EXPECT_EQ(Network("googlenet", kImageNet, {}, Graph::Mode::training).parameters(), 13'378'280);
+  EXPECT_EQ(Network("googlenet", kImageNet, {}, Graph::Mode::evaluation).parameters(), 6'998'552);
+  EXPECT_EQ(Network("inception-v3", kInception, {}, Graph::Mode::evaluation).parameters(), 23'834'568);
+}
+
 TEST(Zoo, WorkIsThePublishedOne) {
   const auto backend = make_reference_backend();
-  // torchvision's documentation, "GFLOPS" (which are multiplications): 1.81 and 4.09 per image.
+  struct Row {
+    std::string_view model;
+    double multiplications;
+  };
+  // torchvision's documentation, "GFLOPS" (which are multiplications), per image.
+  constexpr Row kRows[] = {{"alexnet", 0.71e9},   {"vgg-d", 15.47e9},     {"resnet-18", 1.81e9},   {"resnet-34", 3.66e9},
+                           {"resnet-50", 4.09e9}, {"resnet-101", 7.80e9}, {"inception-v3", 5.71e9}};
   constexpr double kLastDigit = 0.01e9;
-  EXPECT_NEAR(multiplications(*Network("resnet-18", kImageNet).compile(*backend)), 1.81e9, kLastDigit);
-  EXPECT_NEAR(multiplications(*Network("resnet-50", kImageNet).compile(*backend)), 4.09e9, kLastDigit);
+  for (const Row& row : kRows) {
+    const ImageTask& task = row.model == "inception-v3" ? kInception : kImageNet;
+    const Network network(row.model, task, {}, Graph::Mode::evaluation);
+    EXPECT_NEAR(multiplications(*network.compile(*backend)), row.multiplications, kLastDigit) << row.model;
+  }
+}
+
+TEST(Zoo, ShapesAreThePublishedOnes) {
+  struct Row {
+    std::string_view model, operation;
+    std::int64_t pixels, channels;
+  };
+  // The tables of the papers that the networks' sources name; of inception4c and 4d the sums of their branches, which the table
+  // contradicts.
+  constexpr Row kRows[] = {{"alexnet", "features.12", 6, 256},        {"vgg-d", "features.30", 7, 512},
+                           {"resnet-34", "maxpool", 56, 64},          {"resnet-34", "layer4.2.bn2", 7, 512},
+                           {"resnet-101", "layer3.22.bn3", 14, 1024}, {"resnet-101", "layer4.2.bn3", 7, 2048},
+                           {"googlenet", "pool2", 28, 192},           {"googlenet", "inception3b", 28, 480},
+                           {"googlenet", "inception4a", 14, 512},     {"googlenet", "inception4e", 14, 832},
+                           {"googlenet", "inception5b", 7, 1024},     {"inception-v2", "pool2", 28, 192},
+                           {"inception-v2", "inception3b", 28, 320},  {"inception-v2", "inception3c", 14, 576},
+                           {"inception-v2", "inception4b", 14, 576},  {"inception-v2", "inception4d", 14, 608},
+                           {"inception-v2", "inception5b", 7, 1024},  {"inception-v3", "maxpool1", 73, 64},
+                           {"inception-v3", "maxpool2", 35, 192},     {"inception-v3", "Mixed_5d", 35, 288},
+                           {"inception-v3", "Mixed_6e", 17, 768},     {"inception-v3", "Mixed_7c", 8, 2048}};
+  for (const Row& row : kRows) {
+    const Network network(row.model, row.model == "inception-v3" ? kInception : kImageNet);
+    const auto& nodes = network.graph.nodes();
+    const auto found = std::ranges::find(nodes, row.operation, &Graph::Node::name);
+    ASSERT_NE(found, nodes.end()) << row.model << " " << row.operation;
+    EXPECT_EQ(network.graph.spec(found->outputs[0]).shape, (Shape{Shape::kBatch, row.pixels, row.pixels, row.channels}))
+        << row.model << " " << row.operation;
+  }
+}
+
+TEST(Zoo, SmallFormsTakeImagesOf28To64Pixels) {
+  const auto backend = make_reference_backend();
+  for (const std::string& name : zoo_names()) {
+    for (const std::int64_t pixels : {28, 29, 32, 63, 64}) {
+      const Network network(name, {.height = pixels, .width = pixels, .channels = 1, .classes = 10}, {.width = 8});
+      EXPECT_GT(multiplications(*network.compile(*backend)), 0) << name << " " << pixels;
+    }
+  }
 }
 
 TEST(Zoo, ParametersHaveTorchvisionsNames) {
@@ -106,7 +167,9 @@ TEST(Zoo, UnknownNamesAndTooSmallImagesAreRefused) {
     }
     return "nothing was thrown";
   };
-  EXPECT_EQ(refusal("resnet-19", kCifar), "unknown model \"resnet-19\", known are lenet, resnet-18, resnet-50");
+  EXPECT_EQ(refusal("resnet-19", kCifar),
+            "unknown model \"resnet-19\", known are alexnet, googlenet, inception-v2, inception-v3, lenet, "
+            "resnet-18, resnet-34, resnet-50, resnet-101, vgg-d");
   EXPECT_EQ(refusal("lenet", {.height = 28, .width = 11}), "lenet: images have 28 x 11 pixels, wanted at least 12 x 12");
   EXPECT_EQ(refusal("resnet-50", {.height = 7, .width = 7}), "resnet-50: images have 7 x 7 pixels, wanted at least 8 x 8");
   EXPECT_EQ(refusal("lenet", {.height = 12, .width = 12}), "nothing was thrown");

@@ -18,6 +18,7 @@
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/kernels/linear.h"
+#include "minim/runtime/kernels/local_response_norm.h"
 #include "minim/runtime/kernels/loss.h"
 #include "minim/runtime/kernels/pooling.h"
 #include "minim/runtime/kernels/state.h"
@@ -135,7 +136,7 @@ class RemoteBackend final : public Backend {
     add<ReluForward, ReluBackward, Sum, Cast, Zero, ConcatForward, ConcatBackward, DropoutForward, DropoutBackward>();
     add<LinearForward, LinearBackwardData, LinearBackwardWeights, SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward>();
     add<MaxPoolForward, MaxPoolBackward, AveragePoolForward, AveragePoolBackward>();
-    add<GlobalAveragePoolForward, GlobalAveragePoolBackward, CommitState>();
+    add<GlobalAveragePoolForward, GlobalAveragePoolBackward, LocalResponseNormForward, LocalResponseNormBackward, CommitState>();
     add_update_kernels(*cpu_);
     add_agreement_kernels(*cpu_);
     add<ApplyUpdate, CheckGradients, FillRecord, FoldAgreement>();

@@ -16,9 +16,13 @@ constexpr double kFlops = 4;
 class SoftmaxCrossEntropy final : public Operation {
  public:
   explicit SoftmaxCrossEntropy(LossOptions options) : options_(options) {
-    if (options.label_smoothing >= 0 && options.label_smoothing <= 1) return;
-    throw InvalidArgument(
-        fmt::format("softmax_cross_entropy: label smoothing {}, wanted one in [0, 1]", options.label_smoothing));
+    if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1)) {
+      throw InvalidArgument(
+          fmt::format("softmax_cross_entropy: label smoothing {}, wanted one in [0, 1]", options.label_smoothing));
+    }
+    if (!(options.weight > 0)) {
+      throw InvalidArgument(fmt::format("softmax_cross_entropy: weight {}, wanted more than 0", options.weight));
+    }
   }
 
   std::string_view type() const override { return "softmax_cross_entropy"; }
@@ -55,7 +59,7 @@ class SoftmaxCrossEntropy final : public Operation {
                                              .valid_samples = context.valid_samples(0),
                                              .log_sum_exp = log_sum_exp(context, logits),
                                              .loss_scale = context.loss_scale(),
-                                             .nominal_weight = context.nominal_weight(),
+                                             .nominal_weight = context.nominal_weight() / options_.weight,
                                              .label_smoothing = options_.label_smoothing,
                                              .dlogits = context.input_gradient(0)},
                  kFlops * static_cast<double>(logits.elements()));

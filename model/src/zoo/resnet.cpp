@@ -5,13 +5,13 @@
 #include <optional>
 
 #include "zoo/networks.h"
+#include "zoo/windows.h"
 
 namespace minim::zoo {
 
 namespace {
 
-// Smallest image that the 7 x 7 stem is for, and the smallest of all: below, the last stage sees less than a pixel of each image.
-constexpr std::int64_t kLargeImage = 64;
+// Below, the last stage sees less than a pixel of each image.
 constexpr std::int64_t kSmallestImage = 8;
 
 using Blocks = std::array<int, 4>;  // per stage
@@ -21,26 +21,25 @@ using Blocks = std::array<int, 4>;  // per stage
 /// convolution has the stride ("v1.5").
 class Resnet {
  public:
-  Resnet(Graph& graph, std::int64_t width, bool bottleneck) : graph_(graph), width_(width), bottleneck_(bottleneck) {}
+  Resnet(const Setting& setting, bool bottleneck)
+      : setting_(setting), graph_(setting.graph), width_(setting.options.width), bottleneck_(bottleneck) {}
 
-  Value build(Value images, const ImageTask& task, const Blocks& blocks) const {
-    Value x = stem(images, std::min(task.height, task.width) >= kLargeImage);
+  Value build(const Blocks& blocks) const {
+    Value x = stem(setting_.images);
     for (std::size_t stage = 0; stage < blocks.size(); ++stage) {
       for (int block = 0; block < blocks[stage]; ++block) {
         const std::int64_t stride = stage > 0 && block == 0 ? 2 : 1;
         x = residual(fmt::format("layer{}.{}", stage + 1, block), x, width_ << stage, stride);
       }
     }
-    return graph_.linear("fc", graph_.global_average_pool("avgpool", x), task.classes);
+    return graph_.linear("fc", graph_.global_average_pool("avgpool", x), setting_.task.classes);
   }
 
  private:
-  Value stem(Value images, bool large) const {
-    if (!large) return normalized_relu("bn1", convolution("conv1", images, width_, 3, 1));
+  Value stem(Value images) const {
+    if (is_small(setting_.task)) return normalized_relu("bn1", convolution("conv1", images, width_, 3, 1));
     const Value x = normalized_relu("bn1", convolution("conv1", images, width_, 7, 2));
-    const PoolGeometry pool{
-        .window_h = 3, .window_w = 3, .stride_h = 2, .stride_w = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
-    return graph_.max_pool("maxpool", x, pool);
+    return graph_.max_pool("maxpool", x, square_pool(3, 2, 1));
   }
 
   Value residual(const std::string& name, Value x, std::int64_t channels, std::int64_t stride) const {
@@ -68,10 +67,7 @@ class Resnet {
   }
 
   Value convolution(const std::string& name, Value x, std::int64_t channels, std::int64_t window, std::int64_t stride) const {
-    Conv2dOptions options{.kernel_h = window, .kernel_w = window};
-    Conv2dGeometry& g = options.geometry;
-    g.stride_h = g.stride_w = stride;
-    g.pad_top = g.pad_left = g.pad_bottom = g.pad_right = window / 2;
+    const Conv2dOptions options{.kernel_h = window, .kernel_w = window, .geometry = square_geometry(stride, window / 2)};
     return graph_.conv2d(name, x, channels, options);
   }
 
@@ -79,6 +75,7 @@ class Resnet {
     return graph_.batch_norm(name, x, {.activation = Activation::relu}, addend);
   }
 
+  const Setting& setting_;
   Graph& graph_;
   std::int64_t width_;
   bool bottleneck_;
@@ -86,14 +83,24 @@ class Resnet {
 
 }  // namespace
 
-Value resnet_18(Graph& graph, Value images, const ImageTask& task, std::int64_t width) {
-  expect_pixels("resnet-18", task, kSmallestImage);
-  return Resnet(graph, width, false).build(images, task, {2, 2, 2, 2});
+Value resnet_18(const Setting& setting) {
+  expect_pixels("resnet-18", setting.task, kSmallestImage);
+  return Resnet(setting, false).build({2, 2, 2, 2});
 }
 
-Value resnet_50(Graph& graph, Value images, const ImageTask& task, std::int64_t width) {
-  expect_pixels("resnet-50", task, kSmallestImage);
-  return Resnet(graph, width, true).build(images, task, {3, 4, 6, 3});
+Value resnet_34(const Setting& setting) {
+  expect_pixels("resnet-34", setting.task, kSmallestImage);
+  return Resnet(setting, false).build({3, 4, 6, 3});
+}
+
+Value resnet_50(const Setting& setting) {
+  expect_pixels("resnet-50", setting.task, kSmallestImage);
+  return Resnet(setting, true).build({3, 4, 6, 3});
+}
+
+Value resnet_101(const Setting& setting) {
+  expect_pixels("resnet-101", setting.task, kSmallestImage);
+  return Resnet(setting, true).build({3, 4, 23, 3});
 }
 
 }  // namespace minim::zoo

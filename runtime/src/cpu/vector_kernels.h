@@ -13,6 +13,7 @@ void add_elementwise_kernels(Backend& backend);  ///< ReLU, sum, cast, zero, con
 void add_batch_norm_kernels(Backend& backend);
 void add_dropout_kernels(Backend& backend);
 void add_pooling_kernels(Backend& backend);
+void add_local_response_norm_kernels(Backend& backend);
 void add_loss_kernels(Backend& backend);
 
 }  // namespace minim::cpu

@@ -25,6 +25,8 @@ void add_concat_kernels(Backend& backend);
 void add_dropout_kernels(Backend& backend);
 /// Global average pooling forward and backward.
 void add_global_average_pool_kernels(Backend& backend);
+/// Local response normalisation forward and backward.
+void add_local_response_norm_kernels(Backend& backend);
 /// Pooling over windows, forward and backward.
 void add_pooling_kernels(Backend& backend);
 /// Batch normalisation forward, in inference, and backward.

@@ -4,6 +4,7 @@
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/kernels/linear.h"
+#include "minim/runtime/kernels/local_response_norm.h"
 #include "minim/runtime/kernels/loss.h"
 #include "minim/runtime/kernels/pooling.h"
 #include "minim/runtime/kernels/state.h"
@@ -40,6 +41,9 @@ void run(const AveragePoolForward& args);
 void run(const AveragePoolBackward& args);
 void run(const GlobalAveragePoolForward& args);
 void run(const GlobalAveragePoolBackward& args);
+
+void run(const LocalResponseNormForward& args);
+void run(const LocalResponseNormBackward& args);
 
 void run(const SoftmaxCrossEntropyForward& args);
 void run(const SoftmaxCrossEntropyBackward& args);

@@ -20,6 +20,7 @@ void add_reference_kernels(Backend& backend) {
   add<ConcatForward, ConcatBackward, DropoutForward, DropoutBackward>(backend);
   add<MaxPoolForward, MaxPoolBackward, AveragePoolForward, AveragePoolBackward>(backend);
   add<GlobalAveragePoolForward, GlobalAveragePoolBackward>(backend);
+  add<LocalResponseNormForward, LocalResponseNormBackward>(backend);
   add<SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward>(backend);
   add<CommitState>(backend);
 }

@@ -10,6 +10,7 @@
 #include "minim/model/operation.h"
 #include "minim/runtime/kernels/activation.h"
 #include "minim/runtime/kernels/convolution.h"
+#include "minim/runtime/kernels/local_response_norm.h"
 #include "minim/runtime/kernels/pooling.h"
 
 namespace minim {
@@ -40,6 +41,7 @@ struct BatchNormOptions {
 
 struct LossOptions {
   double label_smoothing = 0;
+  double weight = 1;  ///< how often its gradient counts beside those of other losses; its sums are not multiplied
 };
 
 /// The three sums of a loss over the samples of a step.
@@ -78,6 +80,7 @@ class Graph {
   Value max_pool(const std::string& name, Value x, PoolGeometry geometry);
   Value average_pool(const std::string& name, Value x, PoolGeometry geometry, bool count_padding = false);
   Value global_average_pool(const std::string& name, Value x);
+  Value local_response_norm(const std::string& name, Value x, ResponseWindow window = {});
   Value sum(const std::string& name, std::vector<Value> inputs);
   Value concat(const std::string& name, std::vector<Value> inputs);
   Value flatten(const std::string& name, Value x);

@@ -19,6 +19,7 @@ std::unique_ptr<Operation> make_relu();
 std::unique_ptr<Operation> make_max_pool(PoolGeometry geometry);
 std::unique_ptr<Operation> make_average_pool(PoolGeometry geometry, bool count_padding);
 std::unique_ptr<Operation> make_global_average_pool();
+std::unique_ptr<Operation> make_local_response_norm(ResponseWindow window);
 std::unique_ptr<Operation> make_sum();
 std::unique_ptr<Operation> make_concat();
 std::unique_ptr<Operation> make_flatten();

@@ -24,8 +24,9 @@ struct ZooOptions {
 std::vector<std::string> zoo_names();
 
 /// Adds a classifier to `graph`: inputs "images" (activation, [N, H, W, C]), "labels" (int32, [N]), "valid_samples" (int32, [1]);
-/// outputs "logits", "loss", "weight", "correct". ResNets take their 7 x 7 stem from 64 pixels on and a 3 x 3 stem below.
-/// Throws InvalidArgument for an unknown name (lists the known ones) and for images that are too small (says how small).
+/// outputs "logits", "loss", "weight", "correct". Images of less than 64 pixels (inception-v3: 75) take small forms of networks,
+/// with stems that keep their size. Auxiliary classifiers are there in training only; their losses are no part of "loss". Throws
+/// InvalidArgument for an unknown name (lists the known ones) and for images that are too small (says how small).
 void build_classifier(Graph& graph, std::string_view model, const ImageTask& task, const ZooOptions& options = {});
 
 }  // namespace minim
