@@ -31,12 +31,21 @@ struct Network {
   ImageTask task;
   std::int64_t width = 64;
 };
+constexpr ImageTask kSmall{.height = 28, .width = 28, .channels = 1, .classes = 10};
+constexpr ImageTask kImageNet{.height = 224, .width = 224, .channels = 3, .classes = 1000};
 const Network kNetworks[] = {
-    {"lenet", {.height = 28, .width = 28, .channels = 1, .classes = 10}},
-    {"resnet-18", {.height = 28, .width = 28, .channels = 1, .classes = 10}, 16},
+    {"lenet", kSmall},
+    {"resnet-18", kSmall, 16},
     {"resnet-18", {.height = 32, .width = 32, .channels = 3, .classes = 10}, 16},
-    {"resnet-18", {.height = 224, .width = 224, .channels = 3, .classes = 1000}},
-    {"resnet-50", {.height = 224, .width = 224, .channels = 3, .classes = 1000}},
+    {"resnet-18", kImageNet},
+    {"resnet-34", kImageNet},
+    {"resnet-50", kImageNet},
+    {"resnet-101", kImageNet},
+    {"alexnet", kImageNet},
+    {"vgg-d", kImageNet},
+    {"googlenet", kImageNet},
+    {"inception-v2", kImageNet},
+    {"inception-v3", {.height = 299, .width = 299, .channels = 3, .classes = 1000}},
 };
 constexpr std::int64_t kBatches[] = {1, 7, 64};
 
@@ -85,11 +94,7 @@ TEST_P(CudnnPlans, ExistForEveryConvolutionOfTheZoo) {
     const auto convolutions = convolutions_of_the_zoo(precision);
     ASSERT_GT(convolutions.size(), 100U);
     for (const ConvolutionProblem& problem : convolutions) {
-      if (problem.storage != DType::bf16 || GetParam().has_bf16()) {
-        EXPECT_LE(plan_convolution(problem, device).workspace_bytes, kMostCudaWorkspaceBytes);
-      } else if (!has_cuda_driver()) {  // with one there is an engine for some
-        EXPECT_THROW(plan_convolution(problem, device), DeviceError);
-      }
+      EXPECT_LE(plan_convolution(problem, device).workspace_bytes, kMostCudaWorkspaceBytes);
     }
   }
 }
@@ -156,7 +161,9 @@ TEST(CudnnEngines, AreThoseOfTheTable) {
 
 std::string device_name(const testing::TestParamInfo<GpuModel>& device) { return std::string(device.param.name); }
 
-INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlans, testing::ValuesIn(gpu_models()), device_name);
+/// The table has all of them, which takes minutes.
+INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlans,
+                         testing::Values(*find_gpu_model("a100"), *find_gpu_model("h100"), *find_gpu_model("b200")), device_name);
 
 }  // namespace
 }  // namespace minim::cuda::cudnn
