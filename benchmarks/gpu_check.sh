@@ -113,7 +113,7 @@ say ""
 
 say "## Throughput of one GPU, images/s" "" "Training steps on synthetic images, the last 10 of 40; PyTorch with channels last and, but for fp32, autocast." ""
 say "| network | precision | batch | minim | PyTorch |" "|---|---|---|---|---|"
-pytorch() { python3 benchmarks/pytorch_throughput.py "$@" 2>"$work/log" || echo "not available"; }
+pytorch() { python3 benchmarks/compare/pytorch_steps.py "$@" --device cuda --steps 10 --warm-up 30 2>"$work/log" | xargs -r printf "%.0f" | grep . || echo "not available"; }
 # throughput MODEL PRECISION BATCH OPTIONS...
 throughput() {
   local model=$1 precision=$2 batch=$3 own

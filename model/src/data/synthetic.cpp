@@ -22,26 +22,24 @@ float symmetric(std::uint32_t bits) { return kAmplitude * (2.0F * uniform(bits) 
 class SyntheticDataset final : public Dataset {
  public:
   SyntheticDataset(const ImageTask& task, std::int64_t size, std::uint64_t seed, Split split)
-      : task_(task), size_(size), seed_(seed), split_(split) {
-    patterns_.reserve(static_cast<std::size_t>(task.classes));
-    for (std::int64_t c = 0; c < task.classes; ++c) patterns_.push_back(make_pattern(c));
-  }
+      : task_(task), size_(size), seed_(seed), split_(split) {}
 
   std::int64_t size() const override { return size_; }
   ImageTask task() const override { return task_; }
   std::int32_t read(std::int64_t index, std::span<float> image) const override {
-    if (index < 0 || index >= size_ || image.size() != patterns_.front().size()) {
+    const std::int64_t elements = task_.height * task_.width * task_.channels;
+    if (index < 0 || index >= size_ || static_cast<std::int64_t>(image.size()) != elements) {
       throw InvalidArgument(
           fmt::format("synthetic images: image {} into {} floats was asked for, there are {} images of {} floats", index,
-                      image.size(), size_, patterns_.front().size()));
+                      image.size(), size_, elements));
     }
     const bool train = split_ == Split::train;
     const std::uint32_t draw = random(index, 0, train ? Purpose::train_label : Purpose::test_label)[0];
-    const auto label = static_cast<std::size_t>(draw % static_cast<std::uint64_t>(task_.classes));
-    const auto& pattern = patterns_[label];
+    const auto label = static_cast<std::int64_t>(draw % static_cast<std::uint64_t>(task_.classes));
+    write_pattern(label, image);
     for (std::size_t i = 0; i < image.size(); i += 4) {
       const auto noise = random(index, static_cast<std::uint32_t>(i / 4), train ? Purpose::train_noise : Purpose::test_noise);
-      for (std::size_t j = 0; j < 4 && i + j < image.size(); ++j) image[i + j] = pattern[i + j] + symmetric(noise[j]);
+      for (std::size_t j = 0; j < 4 && i + j < image.size(); ++j) image[i + j] += symmetric(noise[j]);
     }
     return static_cast<std::int32_t>(label);
   }
@@ -54,26 +52,28 @@ class SyntheticDataset final : public Dataset {
         {static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32U)});
   }
 
-  std::vector<float> make_pattern(std::int64_t label) const {
-    std::vector<float> pattern(static_cast<std::size_t>(task_.height * task_.width * task_.channels));
+  /// Drawn again for every image: those of many large classes would fill more memory than a network.
+  void write_pattern(std::int64_t label, std::span<float> image) const {
     const std::int64_t cells_per_row = (task_.width + kCell - 1) / kCell;
+    std::vector<float> row(static_cast<std::size_t>(cells_per_row * task_.channels));
     std::size_t i = 0;
     for (std::int64_t y = 0; y < task_.height; ++y) {
+      if (y % kCell == 0) draw_cells(label, y / kCell * cells_per_row * task_.channels, row);
       for (std::int64_t x = 0; x < task_.width; ++x) {
-        const std::int64_t cell = y / kCell * cells_per_row + x / kCell;
-        for (std::int64_t c = 0; c < task_.channels; ++c) {
-          pattern[i++] = symmetric(random(label, static_cast<std::uint32_t>(cell * task_.channels + c), Purpose::pattern)[0]);
-        }
+        const auto cell = static_cast<std::size_t>(x / kCell * task_.channels);
+        for (std::int64_t c = 0; c < task_.channels; ++c) image[i++] = row[cell + static_cast<std::size_t>(c)];
       }
     }
-    return pattern;
+  }
+
+  void draw_cells(std::int64_t label, std::int64_t first, std::span<float> cells) const {
+    for (float& cell : cells) cell = symmetric(random(label, static_cast<std::uint32_t>(first++), Purpose::pattern)[0]);
   }
 
   ImageTask task_;
   std::int64_t size_;
   std::uint64_t seed_;
   Split split_;
-  std::vector<std::vector<float>> patterns_;  ///< per class
 };
 
 }  // namespace

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Makes SPEED.md beside this script: training steps of minim beside the same steps of PyTorch, on one thread each.
+
+usage: benchmarks/compare/run.sh speed [--models alexnet,resnet-50] [--rounds N] [--steps N] [--program FILE]
+
+Both run in turn, so that what else happens on the machine hits both; figures are medians over all steps of all rounds. Rows that are not
+asked for stay as they are in the file.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+RESULTS = HERE / "SPEED.md"
+# Batch, and steps that are timed together where single ones are too short.
+MODELS = {"resnet-50": (16, 1), "resnet-18": (16, 1), "alexnet": (16, 1), "inception-v3": (16, 1), "lenet": (64, 50)}
+MINIM, PYTORCH = ("fp32", "mixed", "bf16"), ("fp32", "bf16")
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1")
+
+
+def network_options(model, batch):
+    if model == "lenet":
+        return ["--model", "lenet", "--dataset", "synthetic", "--samples", str(16 * batch)]
+    pixels = "299" if model == "inception-v3" else "224"
+    return ["--model", model, "--dataset", "synthetic", "--image-size", pixels, "--channels", "3", "--classes", "1000", "--samples",
+            str(4 * batch)]
+
+
+def run(command):
+    """Output and peak resident size in MiB."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT, cwd=ROOT)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"failed: {' '.join(map(str, command))}\n{output}")
+    return output, usage.ru_maxrss / 1024
+
+
+def minim_steps(program, model, precision, steps):
+    """Images/s of single steps, and the peak resident size in MiB."""
+    batch, together = MODELS[model]
+    with tempfile.TemporaryDirectory() as directory:
+        output = pathlib.Path(directory) / "run"
+        # A scale at which no step is skipped: a skipped one is shorter.
+        scaling = ["--loss-scale", "128"] if precision == "mixed" else []
+        _, peak = run([program, "train", *network_options(model, batch), "--batch", str(batch), "--steps", str((steps + 2) * together),
+                       "--log-every", str(together), "--eval-every", "0", "--checkpoint-every", "1000000", "--precision", precision,
+                       "--threads", "1", "--lr", "0.0001", "--progress", "none", "--device", "cpu", "--output", output, *scaling])
+        records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    if any(record["event"] == "skip" for record in records):
+        sys.exit(f"{model} {precision}: a step was skipped")
+    timed = [record for record in records if record["event"] == "step"][2:]
+    return [record["samples_per_second"] for record in timed], peak
+
+
+def pytorch_steps(model, precision, steps):
+    batch, together = MODELS[model]
+    output, peak = run([sys.executable, HERE / "pytorch_steps.py", model, precision, str(batch), "--steps", str(steps * together)])
+    return [float(line) for line in output.split()], peak
+
+
+def measure(program, model, rounds, steps):
+    rates, peaks = {}, {}
+    for turn in range(rounds):
+        for who, precision in [("minim", p) for p in MINIM] + [("pytorch", p) for p in PYTORCH]:
+            timed, peak = minim_steps(program, model, precision, steps) if who == "minim" else pytorch_steps(model, precision, steps)
+            rates.setdefault((who, precision), []).extend(timed)
+            peaks[who, precision] = max(peak, peaks.get((who, precision), 0))
+            print(f"{model} round {turn + 1}: {who} {precision} {statistics.median(timed):.4g} images/s, {peak:.0f} MiB", flush=True)
+    return {key: statistics.median(steps_of_all) for key, steps_of_all in rates.items()}, peaks
+
+
+def processor():
+    facts = dict(re.findall(r"^(model name|cpu family|model)\s*: (.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    return f"{facts.get('model name', 'unknown')}, family {facts.get('cpu family', '?')}, model {facts.get('model', '?')}"
+
+
+def provenance():
+    import torch
+
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    return f"{datetime.date.today()}, `{commit}`, PyTorch {torch.__version__.split('+')[0]}, {processor()}"
+
+
+TITLES = {
+    "speed": """## Training steps, images/s
+
+Medians. PyTorch: FP32, and BF16 by autocast, both with channels last. Synthetic images, SGD with momentum; the batch is {batches}.
+
+| network | PyTorch fp32 | PyTorch bf16 | fp32 | mixed | bf16 | mixed / PyTorch fp32 | bf16 / PyTorch bf16 | mixed / fp32 | fp32 / PyTorch fp32 | measured |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|
+""",
+    "memory": """## Memory, MiB
+
+The peak resident size of those processes, programs and libraries included.
+
+| network | PyTorch fp32 | fp32 | mixed | bf16 | mixed / fp32 |
+|---|---:|---:|---:|---:|---:|
+""",
+}
+
+
+def speed_row(model, rates, when):
+    own, other = {p: rates["minim", p] for p in MINIM}, {p: rates["pytorch", p] for p in PYTORCH}
+    figures = [other["fp32"], other["bf16"], own["fp32"], own["mixed"], own["bf16"]]
+    ratios = [own["mixed"] / other["fp32"], own["bf16"] / other["bf16"], own["mixed"] / own["fp32"], own["fp32"] / other["fp32"]]
+    return " | ".join([f"| {model}", *(f"{f:.4g}" for f in figures), *(f"{r:.2f}" for r in ratios), f"{when} |"])
+
+
+def memory_row(model, peaks):
+    own = {p: peaks["minim", p] for p in MINIM}
+    figures = [peaks["pytorch", "fp32"], own["fp32"], own["mixed"], own["bf16"]]
+    return " | ".join([f"| {model}", *(f"{f:.0f}" for f in figures), f"{own['mixed'] / own['fp32']:.2f} |"])
+
+
+def kept_rows():
+    """Rows of the file as it is, by section and model."""
+    rows = {section: {} for section in TITLES}
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    for section, title in TITLES.items():
+        heading = title.splitlines()[0]
+        if heading in text:
+            part = text.split(heading)[1].split("\n## ")[0]
+            rows[section] = {m.group(1): m.group(0) for m in re.finditer(r"(?m)^\| (\S+) \|.*$", part) if m.group(1) in MODELS}
+    return rows
+
+
+def write(rows):
+    batches = "16, lenet's 64"
+    text = "# minim beside PyTorch on the CPU\n\nOne thread each, in turn on the same machine; written by `benchmarks/compare/run.sh speed`.\n"
+    for section, title in TITLES.items():
+        text += "\n" + title.format(batches=batches) + "".join(rows[section][m] + "\n" for m in MODELS if m in rows[section])
+    RESULTS.write_text(text)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="timed steps of each round")
+    parser.add_argument("--program", default=ROOT / "build/release/launcher/minim")
+    arguments = parser.parse_args()
+    rows = kept_rows()
+    for model in arguments.models.split(","):
+        rates, peaks = measure(arguments.program, model, arguments.rounds, arguments.steps)
+        rows["speed"][model] = speed_row(model, rates, provenance())
+        rows["memory"][model] = memory_row(model, peaks)
+        write(rows)
+
+
+if __name__ == "__main__":
+    main()
