@@ -4,7 +4,7 @@
 
 #include "checkpoint_layout.h"
 #include "checkpoint_reader.h"
-#include "minim/runtime/transfer.h"
+#include "weights.h"
 
 namespace minim {
 namespace {
@@ -15,13 +15,6 @@ constexpr std::string_view kStatePrefix = "state:";
 
 CheckpointReader open(const CheckpointInfo& info, const AtWork& at_work = {}) {
   return {info.directory, read_manifest(info.directory), at_work};
-}
-
-/// Weights of a parameter in their type and physical order.
-void set_weight(Backend& backend, const Parameter& parameter, std::span<const float> logical) {
-  std::vector<float> physical(logical.size());
-  to_physical(parameter.shape, parameter.layout, logical, physical);
-  upload(backend, physical, parameter.weight);
 }
 
 }  // namespace

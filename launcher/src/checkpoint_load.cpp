@@ -7,6 +7,7 @@
 #include "checkpoint_collective.h"
 #include "checkpoint_layout.h"
 #include "checkpoint_reader.h"
+#include "weights.h"
 
 namespace minim {
 namespace {

@@ -92,8 +92,4 @@ void CheckpointReader::check_states(const Model& model) const {
   }
 }
 
-void set_state_values(Backend& backend, const State& state, std::span<const float> values) {
-  for (const TensorView& view : {state.committed, state.pending}) upload(backend, values, view);
-}
-
 }  // namespace minim

@@ -38,7 +38,4 @@ class CheckpointReader {
   std::map<std::string, SafetensorsReader> files_;
 };
 
-/// Sets committed and pending values of a state.
-void set_state_values(Backend& backend, const State& state, std::span<const float> values);
-
 }  // namespace minim

@@ -26,7 +26,7 @@ struct Evaluator::Impl {
         trainer(trainer_),
         batch_sums(backend.allocate_host_tensor(DType::fp32, Shape{kSums}, MemoryKind::staging)) {}
 
-  Sums run_local(std::int64_t batches, const EvaluationFeed& feed) const;
+  Sums run_local(std::int64_t batches, const EvaluationFeed& feed, const EvaluationSink& sink) const;
 };
 
 Evaluator::Evaluator(Trainer& trainer, const Graph& graph, std::int64_t batch)
@@ -44,7 +44,7 @@ Evaluator::Evaluator(Backend& backend, Communicator& communicator, Stream& strea
 
 Evaluator::~Evaluator() = default;
 
-Sums Evaluator::Impl::run_local(std::int64_t batches, const EvaluationFeed& feed) const {
+Sums Evaluator::Impl::run_local(std::int64_t batches, const EvaluationFeed& feed, const EvaluationSink& sink) const {
   Sums sums{};
   for (std::int64_t i = 0; i < batches; ++i) {
     feed(i, *plan, stream);
@@ -54,6 +54,7 @@ Sums Evaluator::Impl::run_local(std::int64_t batches, const EvaluationFeed& feed
     }
     stream.synchronize();
     for (std::size_t s = 0; s < sums.size(); ++s) sums[s] += static_cast<double>(batch_sums.span<float>()[s]);
+    if (sink) sink(i, *plan);
     communicator.keep_alive();  // no collective tells the others how far this rank has come
   }
   return sums;
@@ -61,14 +62,14 @@ Sums Evaluator::Impl::run_local(std::int64_t batches, const EvaluationFeed& feed
 
 std::int64_t Evaluator::staging_bytes() { return kSums * size_bytes(DType::fp32); }
 
-EvaluationResult Evaluator::run(std::int64_t batches, const EvaluationFeed& feed) {
+EvaluationResult Evaluator::run(std::int64_t batches, const EvaluationFeed& feed, const EvaluationSink& sink) {
   if (impl_->trainer != nullptr) impl_->trainer->gather_weights();
   const auto rank = static_cast<std::size_t>(impl_->communicator.rank());
   const auto size = static_cast<std::size_t>(impl_->communicator.size());
   std::vector<double> all(size * kSums);
   RankError error;
   try {
-    const auto sums = impl_->run_local(batches, feed);
+    const auto sums = impl_->run_local(batches, feed, sink);
     std::copy(sums.begin(), sums.end(), all.begin() + static_cast<std::ptrdiff_t>(rank * kSums));
   } catch (const CommError&) {
     settle(impl_->stream);

@@ -8,7 +8,7 @@ namespace minim {
 namespace {
 
 /// Convolution weights lie as OHWI, so that the channels of one position are contiguous.
-Layout ohwi() { return {{0, 2, 3, 1}}; }
+Layout ohwi() { return {.order = {0, 2, 3, 1}}; }
 
 /// The deviation that keeps the variance of gradients through ReLU layers. Source: He et al., arXiv:1502.01852, section 2.2.
 Initializer he_normal(std::int64_t fan_out) {
@@ -71,12 +71,17 @@ Value Graph::conv2d(const std::string& name, Value x, std::int64_t channels, Con
 }
 
 Value Graph::linear(const std::string& name, Value x, std::int64_t features, LinearOptions options) {
+  Layout layout;
+  if (const Shape image = spec(x).shape; image.rank() == 4) {
+    layout = {.order = {0, 2, 3, 1}, .split = Shape{features, image[3], image[1], image[2]}};
+    x = flatten(name + ".flatten", x);
+  }
   const std::int64_t fan_in = last_dimension(spec(x).shape);
   const Shape wanted{features, fan_in};
   auto operation = make_linear(existing_shape(*model_, name + ".weight", wanted), options);
   infer(name, *operation, std::vector{x});
 
-  std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, {}, uniform_by_fan_in(fan_in)))};
+  std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, layout, uniform_by_fan_in(fan_in)))};
   if (options.bias) parameters.push_back(&model_->parameter(bias_of(name, features, uniform_by_fan_in(fan_in))));
   return add(name, std::move(operation), {x}, std::move(parameters)).front();
 }
@@ -95,7 +100,7 @@ Value Graph::batch_norm(const std::string& name, Value x, BatchNormOptions optio
   gamma.keep_fp32 = beta.keep_fp32 = true;
   std::vector<Parameter*> parameters{&model_->parameter(gamma), &model_->parameter(beta)};
   std::vector<State*> states{&model_->state(running(name + ".running_mean", channels, 0)),
-                             &model_->state(running(name + ".running_variance", channels, 1))};
+                             &model_->state(running(name + ".running_var", channels, 1))};
   return add(name, std::move(operation), std::move(inputs), std::move(parameters), std::move(states)).front();
 }
 

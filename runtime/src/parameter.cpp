@@ -9,13 +9,21 @@
 namespace minim {
 namespace {
 
+/// The dimensions that `order` permutes.
+const Shape& permuted(const Shape& logical, const Layout& layout) { return layout.split.rank() > 0 ? layout.split : logical; }
+
 void check(const Shape& logical, const Layout& layout) {
+  const Shape& dimensions = permuted(logical, layout);
+  if (dimensions.elements() != logical.elements()) {
+    throw InvalidArgument(
+        fmt::format("layout of shape {} for shape {}: as many elements are wanted", dimensions.to_string(), logical.to_string()));
+  }
   std::vector<int> sorted = layout.order;
   std::ranges::sort(sorted);
   for (int i = 0; i < static_cast<int>(sorted.size()); ++i) {
-    if (static_cast<int>(sorted.size()) != logical.rank() || sorted[static_cast<std::size_t>(i)] != i) {
+    if (static_cast<int>(sorted.size()) != dimensions.rank() || sorted[static_cast<std::size_t>(i)] != i) {
       throw InvalidArgument(fmt::format("layout [{}] for shape {}: every dimension once is wanted", fmt::join(layout.order, ", "),
-                                        logical.to_string()));
+                                        dimensions.to_string()));
     }
   }
 }
@@ -30,7 +38,8 @@ void check(const Shape& logical, std::size_t from, std::size_t to) {
 
 /// Calls `copy(physical, logical)` with the positions of every element in both orders.
 template <class Copy>
-void for_each_element(const Shape& logical, const Layout& layout, Copy copy) {
+void for_each_element(const Shape& shape, const Layout& layout, Copy copy) {
+  const Shape& logical = permuted(shape, layout);
   const int rank = logical.rank();
   std::array<std::int64_t, Shape::kMaxRank> logical_strides{}, extents{}, strides{}, index{};
   std::int64_t stride = 1;
@@ -60,7 +69,7 @@ void for_each_element(const Shape& logical, const Layout& layout, Copy copy) {
 
 Shape physical_shape(const Shape& logical, const Layout& layout) {
   check(logical, layout);
-  if (layout.order.empty()) return logical;
+  if (layout.order.empty() || layout.split.rank() > 0) return logical;
   std::vector<std::int64_t> dims;
   for (const int from : layout.order) dims.push_back(logical[from]);
   return Shape(dims);

@@ -80,7 +80,7 @@ TEST_F(GraphTest, NormalisationIsKeptInFp32AndDoesNotDecay) {
   ASSERT_EQ(model.states().size(), 2U);
   EXPECT_EQ(model.states()[0]->name, "bn.running_mean");
   EXPECT_EQ(model.states()[0]->initial, 0);
-  EXPECT_EQ(model.states()[1]->name, "bn.running_variance");
+  EXPECT_EQ(model.states()[1]->name, "bn.running_var");
   EXPECT_EQ(model.states()[1]->initial, 1);
 }
 
@@ -101,7 +101,9 @@ TEST_F(GraphTest, AMismatchWithTheModelNamesBothShapesAndChangesNothing) {
   EXPECT_EQ(message([&] { other.conv2d("res4a_2b", x, 4, {}); }),
             "conv2d \"res4a_2b\": input has 5 channels, the weight wants 3");
   graph.linear("fc", graph.flatten("flat", graph.nodes().front().outputs.front()), 2);
-  EXPECT_EQ(message([&] { other.linear("fc", other.input("features", ElementType::activation, Shape{kN, 7}), 2); }),
+  EXPECT_EQ(message([&] {
+              other.linear("fc", other.input("features", ElementType::activation, Shape{kN, 7}), 2);
+            }),
             "linear \"fc\": input [N, 7] has 7 features, the weight [2, 256] wants 256");
   EXPECT_EQ(message([&] { other.batch_norm("bn", other.input("scalar", ElementType::activation, Shape{})); }),
             "batch_norm \"bn\": input has shape [], wanted [N, ..., C]");
@@ -156,13 +158,16 @@ TEST(Model, CountsLogicalElementsAndKeepsOneParameterPerName) {
   p.shape = Shape{5, 3};
   EXPECT_EQ(message([&] { model.parameter(p); }), "parameter \"w\": the model has it with shape [3, 5], this use wants [5, 3]");
   p.shape = Shape{3, 5};
-  p.layout = {{1, 0}};
+  p.layout.order = {1, 0};
   EXPECT_EQ(message([&] { model.parameter(p); }), "parameter \"w\": the model has it with another order of dimensions in memory");
 }
 
 TEST(Model, UsesOfOneNameThatDifferAreRefusedWithWhatDiffers) {
   Model model;
-  const Parameter first{.name = "w", .shape = Shape{3}, .initializer = Initializer::normal(0.5)};
+  Parameter first;
+  first.name = "w";
+  first.shape = Shape{3};
+  first.initializer = Initializer::normal(0.5);
   model.parameter(first);
   const auto refusal = [&](const std::function<void(Parameter&)>& change) {
     Parameter other = first;

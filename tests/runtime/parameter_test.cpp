@@ -70,6 +70,18 @@ TEST(Layout, KeepsTheOrderWhereNoneIsGiven) {
   EXPECT_EQ(copy, values);
 }
 
+TEST(Layout, PermutesTheDimensionsOfASplitShape) {
+  const Layout layout{.order = {0, 2, 1}, .split = {2, 3, 2}};
+  EXPECT_EQ(physical_shape({2, 6}, layout), Shape({2, 6}));
+  std::vector<float> logical(12), physical(12), back(12);
+  std::iota(logical.begin(), logical.end(), 0.0F);
+  to_physical({2, 6}, layout, logical, physical);
+  EXPECT_EQ(physical, (std::vector<float>{0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11}));
+  to_logical({2, 6}, layout, physical, back);
+  EXPECT_EQ(back, logical);
+  EXPECT_THROW(physical_shape({2, 6}, {.order = {0, 1}, .split = {2, 5}}), InvalidArgument);
+}
+
 TEST(Layout, NamesEveryDimensionOnce) {
   EXPECT_THROW(physical_shape({2, 3}, {{0, 0}}), InvalidArgument);
   EXPECT_THROW(physical_shape({2, 3}, {{1, 2}}), InvalidArgument);

@@ -85,7 +85,7 @@ OptionInfo with_gpu_models(OptionInfo info) {
 struct Parser {
   CLI::App app{"Trains neural networks in mixed precision over MPI ranks: mpirun -np 2 minim train", "minim"};
   CLI::App* train = app.add_subcommand("train", "Train a network; start it with mpirun or srun");
-  CLI::App* eval = app.add_subcommand("eval", "Evaluate the newest checkpoint of a run");
+  CLI::App* eval = app.add_subcommand("eval", "Evaluate the newest checkpoint of a run, or weights in a file");
   CLI::App* plan = app.add_subcommand("plan", "Print memory, FLOPs and traffic of a step; runs nothing");
   CLI::App* doctor = app.add_subcommand("doctor", "Report ranks, binding, threads, libraries and devices; also under mpirun");
   CLI::App* export_weights = app.add_subcommand("export", "Write a run's newest weights as one safetensors file");
@@ -119,9 +119,16 @@ struct Parser {
     add_config(*train);
   }
   void add_eval() {
-    eval->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
+    eval->add_option("run", request.run, "Directory of the run, or a safetensors file with the weights of --model")
+        ->required()
+        ->type_name("RUN");
+    eval->add_option("--logits", request.file, "safetensors file that takes the logits of all images")
+        ->group(groups::kOutput)
+        ->type_name("FILE");
     visit_options(request.config, [&](const OptionInfo& info, auto& value) {
-      static const std::set<std::string> wanted = {"dataset", "data", "batch", "samples", "deadline", "device", "threads"};
+      static const std::set<std::string> wanted = {"model",    "width",   "dataset", "data",    "image-size",
+                                                   "channels", "classes", "batch",   "samples", "precision",
+                                                   "deadline", "device",  "threads"};
       if (wanted.contains(info.name)) add_option(*eval, info, value);
     });
   }

@@ -19,7 +19,7 @@ struct Request {
   std::string config_file;             ///< train, plan; empty: none
   bool resume = false;                 ///< train
   std::filesystem::path run;           ///< eval, export, inspect
-  std::filesystem::path file;          ///< export
+  std::filesystem::path file;          ///< export; eval: where logits go, empty: nowhere
   std::string dtype = "fp16";          ///< export
   int ranks = 1;                       ///< plan
   bool operations = false;             ///< plan

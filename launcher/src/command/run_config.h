@@ -16,6 +16,7 @@ struct RunConfig {
   std::string model = "lenet";
   std::int64_t width = 64;
   double label_smoothing = 0;
+  std::string weights;  ///< empty: random ones
   std::string dataset = "fashion-mnist";
   std::string data;
   std::int64_t image_size = 0, channels = 0, classes = 0;  ///< of synthetic data; 0: 28, 1 (3 above 28 pixels), 10

@@ -42,6 +42,9 @@ void visit_options(Config& c, Visitor&& visit) {
   using enum Effect;
   visit(OptionInfo{"model", kNetwork, "Network", numbers, zoo_names()}, c.model);
   visit(OptionInfo{"width", kNetwork, "Channels of a ResNet's first stage"}, c.width);
+  visit(OptionInfo{"weights", kNetwork,
+                   "Start from the weights in this safetensors file, of minim or PyTorch [default: random ones]"},
+        c.weights);
   visit(OptionInfo{"label-smoothing", kNetwork, "Probability mass spread over all classes, 0 to 1"}, c.label_smoothing);
   visit(OptionInfo{"dataset", kNetwork, "Data set", numbers, {"fashion-mnist", "mnist", "synthetic"}}, c.dataset);
   visit(OptionInfo{"data", kNetwork, "Directory of the data set's files [default: where Debian installs them]", manner}, c.data);

@@ -25,7 +25,7 @@ Value alexnet(const Setting& setting) {
   x = convolution("features.6", x, 384, 3, square_geometry(1, 1));
   x = convolution("features.8", x, 256, 3, square_geometry(1, 1));
   x = convolution("features.10", x, 256, 3, square_geometry(1, 1));
-  x = graph.flatten("flatten", graph.max_pool("features.12", x, square_pool(3, 2)));
+  x = graph.max_pool("features.12", x, square_pool(3, 2));
   x = graph.linear("classifier.1", graph.dropout("classifier.0", x, 0.5), 4096, hidden);
   x = graph.linear("classifier.4", graph.dropout("classifier.3", x, 0.5), 4096, hidden);
   return graph.linear("classifier.6", x, setting.task.classes);

@@ -77,7 +77,7 @@ class Googlenet {
 
   void auxiliary_classifier(const std::string& name, Value x) const {
     const Value pooled = graph_.average_pool(name + ".pool", x, fitting_pool(graph_.spec(x).shape, 5, 3));
-    Value y = graph_.flatten(name + ".flatten", convolution(name + ".conv", pooled, 128, 1));
+    Value y = convolution(name + ".conv", pooled, 128, 1);
     y = graph_.linear(name + ".fc1", y, 1024, {.activation = Activation::relu});
     y = graph_.dropout(name + ".dropout", y, 0.7);
     auxiliary_loss(setting_, name + ".loss", graph_.linear(name + ".fc2", y, setting_.task.classes), kAuxiliaryWeight);

@@ -19,7 +19,6 @@ Value lenet(const Setting& setting) {
   x = graph.max_pool("pool1", x, halve);
   x = graph.conv2d("conv2", x, 16, plain);
   x = graph.max_pool("pool2", x, halve);
-  x = graph.flatten("flatten", x);
   x = graph.linear("fc1", x, 120, hidden);
   x = graph.linear("fc2", x, 84, hidden);
   return graph.linear("fc3", x, setting.task.classes);

@@ -34,7 +34,7 @@ Value vgg_d(const Setting& setting) {
     }
     x = graph.max_pool(fmt::format("features.{}", layer++), x, same_pool(graph.spec(x).shape, 2, 2));
   }
-  x = graph.linear("classifier.0", graph.flatten("flatten", x), 4096, hidden);
+  x = graph.linear("classifier.0", x, 4096, hidden);
   x = graph.linear("classifier.3", graph.dropout("classifier.2", x, 0.5), 4096, hidden);
   return graph.linear("classifier.6", graph.dropout("classifier.5", x, 0.5), setting.task.classes);
 }

@@ -24,3 +24,25 @@ for name, values in single.items():
     assert numpy.array_equal(half[name], values.astype(numpy.float16)), f"{name}: not rounded to nearest even"
 assert any(numpy.ptp(values) > 0 for values in single.values())
 PYTHON
+
+# Exported weights can be evaluated and trained on as any others.
+network=(--model resnet-18 --width 4 --dataset synthetic --samples 64 --batch 5)
+expect 0 run.log ranks 2 eval run --batch 5 --logits run.logits
+expect 0 file.log ranks 1 eval fp32.safetensors "${network[@]}" --precision mixed --logits file.logits
+"$python" - run.logits file.logits <<'PYTHON' || fail "the logits are not what they should be"
+import sys
+import numpy
+from safetensors.numpy import load_file
+
+run, file = (load_file(path)["logits"] for path in sys.argv[1:])
+assert run.shape == (16, 10) and run.dtype == numpy.float32, (run.shape, run.dtype)
+assert numpy.isfinite(run).all() and numpy.ptp(run) > 0
+# The run's statistics are averaged over its ranks by both, its weights rounded to FP16 by both.
+assert numpy.array_equal(run, file), numpy.abs(run - file).max()
+PYTHON
+expect 0 tuned.log ranks 2 train --weights fp32.safetensors "${network[@]}" --steps 2 --progress plain --output tuned
+contains tuned.log "starting from the weights in fp32.safetensors"
+expect 2 other.log ranks 2 train --weights fp32.safetensors "${network[@]}" --width 8 --steps 2 --output other
+contains other.log 'fp32.safetensors: "conv1.weight" has shape [4, 1, 3, 3], the model wants [8, 1, 3, 3]'
+expect 2 missing.log ranks 2 train --weights missing.safetensors "${network[@]}" --steps 2 --output other
+contains missing.log "missing.safetensors"

@@ -103,6 +103,8 @@ struct EvaluationResult {
 
 /// Enqueues the copies that fill all inputs of `plan`, padding included, with the rank's batch of that index, as a Feed does.
 using EvaluationFeed = std::function<void(std::int64_t batch, Plan& plan, Stream& stream)>;
+/// Looks at the outputs of `plan` after a batch.
+using EvaluationSink = std::function<void(std::int64_t batch, const Plan& plan)>;
 
 /// Runs an evaluation graph over batches that `feed` fills, `batches` of them on every rank, and adds up over the ranks.
 /// Collective.
@@ -112,7 +114,7 @@ class Evaluator {
   Evaluator(Backend& backend, Communicator& communicator, Stream& stream, const Graph& graph, Precision precision,
             std::int64_t batch);
   ~Evaluator();
-  EvaluationResult run(std::int64_t batches, const EvaluationFeed& feed);
+  EvaluationResult run(std::int64_t batches, const EvaluationFeed& feed, const EvaluationSink& sink = {});
 
   static std::int64_t staging_bytes();  ///< of host memory, for the sums of a batch
 

@@ -73,6 +73,8 @@ class Graph {
                          std::vector<Parameter*> parameters = {}, std::vector<State*> states = {});
 
   Value conv2d(const std::string& name, Value x, std::int64_t channels, Conv2dOptions options);
+  /// x: [N, I], or [N, H, W, C], which is flattened: the columns of the logical weight are then in the order of channels, rows
+  /// and columns, as frameworks have them whose images are [N, C, H, W].
   Value linear(const std::string& name, Value x, std::int64_t features, LinearOptions options = {});
   /// With an addend, such as the shortcut of a residual block, that is added before the activation.
   Value batch_norm(const std::string& name, Value x, BatchNormOptions options = {}, std::optional<Value> addend = {});

@@ -10,12 +10,16 @@ namespace minim {
 /// How a parameter's elements lie in memory: physical dimension i is logical dimension `order[i]`. Empty: as the logical shape.
 struct Layout {
   std::vector<int> order;
+  /// Where not empty, `order` permutes the dimensions of this shape, which has the same elements, and the physical shape is the
+  /// logical one: a matrix that multiplies flattened images, say, with columns that are channels, rows and columns of an image.
+  Shape split = {};
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 
 /// The shape that the elements have in memory.
 Shape physical_shape(const Shape& logical, const Layout& layout);
-/// Copies FP32 elements between logical and physical order; `from` and `to` have `logical.elements()` elements and do not overlap.
+/// Copies FP32 elements between logical and physical order; `from` and `to` have `logical.elements()` elements and do not
+/// overlap.
 void to_logical(const Shape& logical, const Layout& layout, std::span<const float> from, std::span<float> to);
 void to_physical(const Shape& logical, const Layout& layout, std::span<const float> from, std::span<float> to);
 
@@ -32,15 +36,16 @@ struct Initializer {
   static Initializer uniform(double limit) { return {Kind::uniform, limit}; }
 };
 
-/// Fills logical elements [begin, begin + out.size()) of a parameter. Depends on nothing but its arguments: not on ranks or threads.
+/// Fills logical elements [begin, begin + out.size()) of a parameter. Depends on nothing but its arguments: not on ranks or
+/// threads.
 void initialize(const Initializer& initializer, std::uint64_t seed, const std::string& parameter, std::int64_t begin,
                 std::span<float> out);
 
 /// A tensor that training updates. The model owns it; an optimizer places `weight` and `gradient` in its buckets.
 struct Parameter {
-  std::string name;        ///< unique in the model, "layer1.0.conv1.weight"
-  Shape shape;             ///< logical; what initialisation, checkpoints, counts and norms see
-  Layout layout;           ///< physical; what kernels see
+  std::string name;  ///< unique in the model, "layer1.0.conv1.weight"
+  Shape shape;       ///< logical; what initialisation, checkpoints, counts and norms see
+  Layout layout;     ///< physical; what kernels see
   Initializer initializer;
   bool keep_fp32 = false;  ///< stored, reduced and gathered in FP32 whatever the precision (normalisation)
   bool decay = true;       ///< takes part in weight decay
