@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Compares minim with the newest PyTorch on this machine's processors, which it installs under build/compare.
-# usage: benchmarks/compare/run.sh speed [options of speed.py]
+# usage: benchmarks/compare/run.sh speed|logits [options of speed.py or logits.py]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-what=${1:?speed is wanted}
+what=${1:?speed or logits is wanted}
 shift
 deploy/install-deps.sh
 . deploy/environment.sh
