@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "command/data_outline.h"
 #include "minim/comm/buckets.h"
 #include "minim/runtime/cuda.h"
 
@@ -26,9 +27,9 @@ RunConfig imagenet(const std::string& model, const std::string& precision, std::
 struct Planned {
   Planned(const RunConfig& config_, const char* gpu)
       : config(config_),
-        network(config, image_task(config)),
+        network(config, outline_of(config).task),
         backend(make_planning_backend_without_cuda()),
-        figures(figures_of(config, network, image_task(config), 1, *backend, 100)),
+        figures(figures_of(config, network, outline_of(config).task, 1, *backend, 100)),
         plan{.gpu = *find_gpu_model(gpu),
              .network = network,
              .config = config,
@@ -55,9 +56,9 @@ double kernel_seconds(const TimedStep& step) {
 TEST(StepFigures, CountWhatNcclReceivesForSumsInFp32) {
   RunConfig config = imagenet("resnet-18", "mixed", 8);
   config.grad_sync = "fp32-accumulate";
-  const Network network(config, image_task(config));
+  const Network network(config, outline_of(config).task);
   const auto workspace_on = [&](Backend& backend) {
-    return figures_of(config, network, image_task(config), 4, backend, 100).optimizer.workspace_bytes;
+    return figures_of(config, network, outline_of(config).task, 4, backend, 100).optimizer.workspace_bytes;
   };
   const OptimizerConfig optimizer = optimizer_config(config, 100);
   std::int64_t largest = 0;

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "command/data_outline.h"
 #include "minim/launcher/shared_error.h"
 
 namespace minim::command {
@@ -56,11 +58,11 @@ std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
       throw InvalidArgument(fmt::format(
           "--image-size, --channels, --classes and --samples describe synthetic data; {} brings its own", config.dataset));
     }
-    return open_dataset(config.dataset, config.data, split);
+    return open_dataset({.name = config.dataset, .directory = config.data}, split);
   }
-  const std::int64_t samples = config.samples > 0 ? config.samples : kSyntheticSamples;
+  const auto [task, samples] = outline_of(config);
   const std::int64_t size = split == Split::train ? samples : std::max<std::int64_t>(1, samples / 4);
-  return make_synthetic(image_task(config), size, kSyntheticSeed, split);
+  return make_synthetic(task, size, kSyntheticSeed, split);
 }
 
 BatchFeed::BatchFeed(Backend& backend)

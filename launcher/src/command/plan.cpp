@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "command/commands.h"
+#include "command/data_outline.h"
 #include "command/device_plan.h"
 #include "command/device_survey.h"
 #include "command/environment.h"
@@ -17,11 +18,8 @@
 namespace minim::command {
 namespace {
 
-constexpr std::int64_t kMnistTrainingImages = 60000;  // of both data sets, whose files need not be here
-
 RunLength length_of(const RunConfig& config, int ranks) {
-  const std::int64_t synthetic = config.samples > 0 ? config.samples : kSyntheticSamples;
-  return {.dataset_size = config.dataset == "synthetic" ? synthetic : kMnistTrainingImages,
+  return {.dataset_size = outline_of(config).training_images,
           .global_batch = config.batch * config.accumulate * ranks,
           .epochs = config.epochs,
           .steps = config.steps};
@@ -162,7 +160,7 @@ ExitCode plan(const Request& request) {
   const GpuModel* const gpu = gpu_of(request);
   const Planner planner = planner_for(gpu, config, request.ranks);
   const std::int64_t total_steps = length_of(config, request.ranks).total_steps();
-  const ImageTask task = image_task(config);
+  const ImageTask task = outline_of(config).task;
   const Network network(config, task);
   const auto column = [&](const std::string& precision) {
     RunConfig as = config;

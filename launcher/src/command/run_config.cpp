@@ -215,12 +215,4 @@ OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_ste
   return result;
 }
 
-ImageTask image_task(const RunConfig& config) {
-  ImageTask task;
-  if (config.image_size > 0) task.height = task.width = config.image_size;
-  task.channels = config.channels > 0 ? config.channels : (task.height > 28 ? 3 : 1);
-  if (config.classes > 0) task.classes = config.classes;
-  return task;
-}
-
 }  // namespace minim::command

@@ -6,7 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "minim/model/zoo.h"
 #include "minim/optimizer/sharded_optimizer.h"
 
 namespace minim::command {
@@ -19,8 +18,8 @@ struct RunConfig {
   std::string weights;  ///< empty: random ones
   std::string dataset = "fashion-mnist";
   std::string data;
-  std::int64_t image_size = 0, channels = 0, classes = 0;  ///< of synthetic data; 0: 28, 1 (3 above 28 pixels), 10
-  std::int64_t samples = 0;                                ///< of synthetic data; 0: kSyntheticSamples
+  std::int64_t image_size = 0, channels = 0, classes = 0;  ///< of synthetic data; 0: see data_outline.h
+  std::int64_t samples = 0;                                ///< likewise
   std::uint64_t seed = 1;
 
   std::int64_t batch = 64;
@@ -63,8 +62,6 @@ struct RunConfig {
   std::string progress = "auto";
 };
 
-inline constexpr std::int64_t kSyntheticSamples = 4096;
-
 /// Fills in what depends on other options and refuses what does not fit. Throws InvalidArgument that names the option.
 RunConfig resolve(RunConfig config);
 
@@ -79,7 +76,5 @@ std::string resume_conflict(const RunConfig& before, const RunConfig& now, bool 
 /// The optimizer of a run of `total_steps`; `config` is resolved.
 OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_steps);
 LossScaleConfig loss_scale_config(const RunConfig& config);
-/// Size and classes of synthetic data, or of a network that is only planned; `config` is resolved.
-ImageTask image_task(const RunConfig& config);
 
 }  // namespace minim::command

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "command/run_config.h"
+#include "minim/model/zoo.h"
 
 namespace minim::command {
 
@@ -46,8 +47,10 @@ void visit_options(Config& c, Visitor&& visit) {
                    "Start from the weights in this safetensors file, of minim or PyTorch [default: random ones]"},
         c.weights);
   visit(OptionInfo{"label-smoothing", kNetwork, "Probability mass spread over all classes, 0 to 1"}, c.label_smoothing);
-  visit(OptionInfo{"dataset", kNetwork, "Data set", numbers, {"fashion-mnist", "mnist", "synthetic"}}, c.dataset);
-  visit(OptionInfo{"data", kNetwork, "Directory of the data set's files [default: where Debian installs them]", manner}, c.data);
+  visit(OptionInfo{"dataset", kNetwork, "Data set", numbers, {"fashion-mnist", "mnist", "cifar-10", "cifar-100", "synthetic"}},
+        c.dataset);
+  visit(OptionInfo{"data", kNetwork, "Directory of the data set's files [default: where Debian installs fashion-mnist]", manner},
+        c.data);
   visit(OptionInfo{"image-size", kNetwork, "Height and width of synthetic images [default: 28]"}, c.image_size);
   visit(OptionInfo{"channels", kNetwork, "Channels of synthetic images [default: 1, above 28 pixels 3]"}, c.channels);
   visit(OptionInfo{"classes", kNetwork, "Classes of synthetic images [default: 10]"}, c.classes);

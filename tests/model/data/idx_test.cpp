@@ -209,24 +209,5 @@ TEST(Idx, ADirectoryThatIsNoneIsNamed) {
   EXPECT_NE(refusal("/nonexistent/minim").find("/nonexistent/minim: no such directory"), std::string::npos);
 }
 
-TEST(OpenDataset, UnknownNamesListTheKnownOnes) {
-  try {
-    open_dataset("imagenet", "", Split::train);
-    FAIL() << "imagenet was opened";
-  } catch (const InvalidArgument& error) {
-    EXPECT_NE(std::string(error.what()).find("fashion-mnist, mnist or synthetic"), std::string::npos);
-  }
-}
-
-TEST(OpenDataset, FindsFashionMnistWhereDebianPutsIt) {
-  const auto train = open_dataset("fashion-mnist", "", Split::train);
-  EXPECT_EQ(train->size(), 60000);
-  EXPECT_EQ(train->task().height, 28);
-  const auto test = open_dataset("fashion-mnist", "", Split::test);
-  EXPECT_EQ(test->size(), 10000);
-  std::vector<float> image(28 * 28);
-  EXPECT_EQ(train->read(0, image), 9);  // an ankle boot
-}
-
 }  // namespace
 }  // namespace minim

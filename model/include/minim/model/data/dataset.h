@@ -28,12 +28,24 @@ enum class Split : std::uint8_t { train, test };
 /// found and wanted there.
 std::unique_ptr<Dataset> open_idx(const std::filesystem::path& directory, Split split, std::int64_t classes = 10);
 
+/// CIFAR-10 in its binary version: `data_batch_{1,...,5}.bin` and `test_batch.bin`, records of a label and a 32 x 32 image. Read,
+/// normalised, by channel, and refused as IDX files are.
+std::unique_ptr<Dataset> open_cifar10(const std::filesystem::path& directory, Split split);
+
+/// CIFAR-100 in its binary version: `train.bin` and `test.bin`, whose records have a coarse label before the fine one, which is
+/// what is learnt.
+std::unique_ptr<Dataset> open_cifar100(const std::filesystem::path& directory, Split split);
+
 /// Images whose class shows: a fixed random pattern per class under noise. Made from (seed, index); train and test differ.
 std::unique_ptr<Dataset> make_synthetic(const ImageTask& task, std::int64_t size, std::uint64_t seed, Split split);
 
-/// Opens a data set by name: "fashion-mnist" and "mnist" (IDX in `directory`; for fashion-mnist it defaults to where Debian's
-/// package dataset-fashion-mnist puts it) or "synthetic" (28 x 28 x 1, 10 classes, no directory). Throws InvalidArgument for
-/// unknown names, DataError as `open_idx`.
-std::unique_ptr<Dataset> open_dataset(const std::string& name, const std::filesystem::path& directory, Split split);
+struct DatasetOptions {
+  std::string name;                 ///< fashion-mnist, mnist, cifar-10, cifar-100 or synthetic
+  std::filesystem::path directory;  ///< of its files
+};
+
+/// Opens a data set by name. "synthetic" (28 x 28 x 1, 10 classes) has no directory, that of "fashion-mnist" defaults to where
+/// Debian's package dataset-fashion-mnist puts it. Throws InvalidArgument for unknown names, DataError as the functions above.
+std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options, Split split);
 
 }  // namespace minim
