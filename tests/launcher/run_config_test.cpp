@@ -63,6 +63,21 @@ TEST(RunConfig, ResolvingIsStable) {
   EXPECT_EQ(to_toml(resolve(once)), to_toml(once));
 }
 
+TEST(RunConfig, PhotosAreAugmentedUnlessToldOtherwise) {
+  RunConfig config;
+  EXPECT_EQ(resolve(config).augment, "none");
+  config.augment = "crop-flip";
+  EXPECT_EQ(resolve(config).augment, "crop-flip");
+  config.dataset = "synthetic";
+  EXPECT_NE(error_of_resolving(config).find("--augment crop-flip"), std::string::npos);
+  config.augment = "auto";
+  EXPECT_EQ(resolve(config).augment, "none");
+  for (const char* dataset : {"cifar-10", "cifar-100"}) {
+    config.dataset = dataset;
+    EXPECT_EQ(resolve(config).augment, "crop-flip") << dataset;
+  }
+}
+
 TEST(RunConfig, LossScaleFollowsThePrecision) {
   RunConfig config;
   EXPECT_EQ(resolve(config).loss_scale, "dynamic");

@@ -58,7 +58,8 @@ std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
       throw InvalidArgument(fmt::format(
           "--image-size, --channels, --classes and --samples describe synthetic data; {} brings its own", config.dataset));
     }
-    return open_dataset({.name = config.dataset, .directory = config.data}, split);
+    const Augment augment = config.augment == "crop-flip" ? Augment::crop_flip : Augment::none;
+    return open_dataset({.name = config.dataset, .directory = config.data, .augment = augment}, split);
   }
   const auto [task, samples] = outline_of(config);
   const std::int64_t size = split == Split::train ? samples : std::max<std::int64_t>(1, samples / 4);

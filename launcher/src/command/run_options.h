@@ -56,7 +56,13 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"classes", kNetwork, "Classes of synthetic images [default: 10]"}, c.classes);
   visit(OptionInfo{"samples", kNetwork, "Number of synthetic training images [default: 4096]; a quarter as many for testing"},
         c.samples);
-  visit(OptionInfo{"seed", kNetwork, "Seed of weights, order of samples and dropout"}, c.seed);
+  visit(OptionInfo{"augment",
+                   kNetwork,
+                   "Change training images at random; auto: crop-flip for cifar",
+                   numbers,
+                   {"auto", "none", "crop-flip"}},
+        c.augment);
+  visit(OptionInfo{"seed", kNetwork, "Seed of weights, order of samples, augmentation and dropout"}, c.seed);
 
   visit(OptionInfo{"batch", kLength, "Samples per rank and micro-batch", batch}, c.batch);
   visit(OptionInfo{"accumulate", kLength, "Micro-batches per step", batch}, c.accumulate);

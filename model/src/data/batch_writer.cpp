@@ -51,9 +51,15 @@ Batch allocate_batch(const Dataset& dataset, Backend& backend, const LoaderOptio
   return batch;
 }
 
-BatchWriter::BatchWriter(const Dataset& dataset, DType dtype) : dataset_(dataset) {
+BatchWriter::BatchWriter(const Dataset& dataset, DType dtype, std::optional<std::uint64_t> seed)
+    : dataset_(dataset), seed_(seed) {
   const ImageTask task = dataset.task();
   if (dtype != DType::fp32) image_.resize(static_cast<std::size_t>(task.height * task.width * task.channels));
+}
+
+std::int32_t BatchWriter::read(std::int64_t index, std::int64_t id, std::span<float> image) const {
+  if (seed_) return dataset_.read_augmented(index, {.seed = *seed_, .position = id}, image);
+  return dataset_.read(index, image);
 }
 
 void BatchWriter::write(Batch& batch, std::int64_t at, std::int64_t first_id, std::span<const std::int64_t> indices) {
@@ -63,16 +69,17 @@ void BatchWriter::write(Batch& batch, std::int64_t at, std::int64_t first_id, st
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const std::int64_t sample = at + static_cast<std::int64_t>(i);
     const TensorView image = batch.images.view().slice(sample * per_sample, (sample + 1) * per_sample);
+    const std::int64_t id = first_id + static_cast<std::int64_t>(i);
     std::int32_t& label = labels[static_cast<std::size_t>(sample)];
     dispatch_floating(image.dtype(), [&]<class T>(T) {
       if constexpr (std::is_same_v<T, float>) {
-        label = dataset_.read(indices[i], image.span<float>());
+        label = read(indices[i], id, image.span<float>());
       } else {
-        label = dataset_.read(indices[i], image_);
+        label = read(indices[i], id, image_);
         simd::from_float(image_.data(), image.data<T>(), per_sample);
       }
     });
-    ids[static_cast<std::size_t>(sample)] = first_id + static_cast<std::int64_t>(i);
+    ids[static_cast<std::size_t>(sample)] = id;
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -17,7 +18,9 @@ Batch allocate_batch(const Dataset& dataset, Backend& backend, const LoaderOptio
 /// Reads samples into batches. One per thread: it owns the floats between decoding and rounding.
 class BatchWriter {
  public:
-  BatchWriter(const Dataset& dataset, DType dtype);
+  /// `seed`: of the random numbers of training samples, whose ids are positions in the stream; without one, images are read as
+  /// for evaluation.
+  BatchWriter(const Dataset& dataset, DType dtype, std::optional<std::uint64_t> seed = std::nullopt);
 
   /// Sample `at + i` of the batch becomes image `indices[i]` with id `first_id + i`. Throws what the data set throws. Several
   /// threads may write different samples of a batch.
@@ -30,7 +33,10 @@ class BatchWriter {
   static void fail(Batch& batch, std::string_view reason);
 
  private:
+  std::int32_t read(std::int64_t index, std::int64_t id, std::span<float> image) const;
+
   const Dataset& dataset_;
+  std::optional<std::uint64_t> seed_;
   std::vector<float> image_;  ///< one image; not used where batches hold floats themselves
 };
 

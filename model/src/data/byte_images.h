@@ -26,6 +26,6 @@ using Normalisation = std::vector<std::array<float, 256>>;
 Normalisation normalisation_of(const ByteImages& images);
 
 /// A data set of such images; `name` is for messages.
-std::unique_ptr<Dataset> make_byte_dataset(ByteImages images, Normalisation normalisation, std::string name);
+std::unique_ptr<Dataset> make_byte_dataset(ByteImages images, Normalisation normalisation, Augment augment, std::string name);
 
 }  // namespace minim

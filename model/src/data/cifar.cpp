@@ -74,17 +74,19 @@ ByteImages read_files(const fs::path& directory, const Format& format, Split spl
   return images;
 }
 
-std::unique_ptr<Dataset> open_cifar(const fs::path& directory, const Format& format, Split split) {
+std::unique_ptr<Dataset> open_cifar(const fs::path& directory, const Format& format, Split split, Augment augment) {
   ByteImages images = read_files(directory, format, split);
   Normalisation normalisation = normalisation_of(split == Split::train ? images : read_files(directory, format, Split::train));
-  return make_byte_dataset(std::move(images), std::move(normalisation), directory.string());
+  return make_byte_dataset(std::move(images), std::move(normalisation), augment, directory.string());
 }
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_cifar10(const fs::path& directory, Split split) { return open_cifar(directory, cifar10(), split); }
-std::unique_ptr<Dataset> open_cifar100(const fs::path& directory, Split split) {
-  return open_cifar(directory, cifar100(), split);
+std::unique_ptr<Dataset> open_cifar10(const fs::path& directory, Split split, Augment augment) {
+  return open_cifar(directory, cifar10(), split, augment);
+}
+std::unique_ptr<Dataset> open_cifar100(const fs::path& directory, Split split, Augment augment) {
+  return open_cifar(directory, cifar100(), split, augment);
 }
 
 }  // namespace minim

@@ -88,7 +88,7 @@ std::vector<std::int32_t> read_labels(const fs::path& path, const ImageFile& ima
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_idx(const fs::path& directory, Split split, std::int64_t classes) {
+std::unique_ptr<Dataset> open_idx(const fs::path& directory, Split split, Augment augment, std::int64_t classes) {
   const std::string prefix = split == Split::train ? "train" : "t10k";
   const auto labels_path = find_file(directory, prefix + "-labels-idx1-ubyte", "labels");
   ImageFile file = read_images(find_file(directory, prefix + "-images-idx3-ubyte", "images"));
@@ -97,7 +97,7 @@ std::unique_ptr<Dataset> open_idx(const fs::path& directory, Split split, std::i
   images.labels = read_labels(labels_path, file, classes);
   if (split == Split::train) {
     auto normalisation = normalisation_of(images);
-    return make_byte_dataset(std::move(images), std::move(normalisation), file.path.string());
+    return make_byte_dataset(std::move(images), std::move(normalisation), augment, file.path.string());
   }
   const auto training = read_images(find_file(directory, "train-images-idx3-ubyte", "images that give mean and deviation"));
   const ImageTask &found = images.task, &wanted = training.images.task;
@@ -105,7 +105,7 @@ std::unique_ptr<Dataset> open_idx(const fs::path& directory, Split split, std::i
     throw DataError(fmt::format("{}: offset 8: images of {} x {}, but those of {} are {} x {}", file.path.string(), found.height,
                                 found.width, training.path.string(), wanted.height, wanted.width));
   }
-  return make_byte_dataset(std::move(images), normalisation_of(training.images), file.path.string());
+  return make_byte_dataset(std::move(images), normalisation_of(training.images), augment, file.path.string());
 }
 
 }  // namespace minim

@@ -61,7 +61,7 @@ struct TrainingLoader::Impl {
 
   /// A worker: takes parts of micro-batches in order, reads them, and hands a micro-batch over with its last.
   void work(const std::stop_token& stop) {
-    BatchWriter writer(dataset, options.dtype);
+    BatchWriter writer(dataset, options.dtype, options.seed);
     std::vector<std::int64_t> indices;
     while (true) {
       std::unique_lock lock(mutex);

@@ -18,7 +18,7 @@ constexpr std::size_t kPlane = 32 * 32;
 
 struct Form {
   const char* name;
-  std::unique_ptr<Dataset> (*open)(const fs::path&, Split);
+  std::unique_ptr<Dataset> (*open)(const fs::path&, Split, Augment);
   std::vector<std::string> train_files;
   std::string test_file;
   std::vector<std::uint32_t> classes;  ///< of each label byte; the last is what is learnt
@@ -65,7 +65,7 @@ class CifarForms : public ::testing::TestWithParam<Form> {
   /// What opening throws: its text.
   std::string refusal(Split split) const {
     try {
-      GetParam().open(scratch_.path(), split);
+      GetParam().open(scratch_.path(), split, Augment::none);
     } catch (const DataError& error) {
       return error.what();
     }
@@ -94,7 +94,7 @@ TEST_P(CifarForms, AreReadAndNormalisedByTheTrainingImagesOfEachChannel) {
   for (double& value : deviation) value = std::sqrt(value);
 
   for (const auto split : {Split::train, Split::test}) {
-    const auto dataset = GetParam().open(scratch_.path(), split);
+    const auto dataset = GetParam().open(scratch_.path(), split, Augment::none);
     ASSERT_EQ(dataset->size(), split == Split::train ? files() * kPerFile : kTest);
     EXPECT_EQ(dataset->task().height, 32);
     EXPECT_EQ(dataset->task().width, 32);
@@ -151,10 +151,10 @@ TEST_P(CifarForms, EmptyAndMissingFilesAreRefused) {
 }
 
 TEST_P(CifarForms, MayBeCompressed) {
-  const auto plain = GetParam().open(scratch_.path(), Split::test);
+  const auto plain = GetParam().open(scratch_.path(), Split::test, Augment::none);
   fs::remove(path(GetParam().test_file));
   testing::write_gzip(path(GetParam().test_file + ".gz"), records(GetParam(), kTestFile, kTest));
-  const auto compressed = GetParam().open(scratch_.path(), Split::test);
+  const auto compressed = GetParam().open(scratch_.path(), Split::test, Augment::none);
   std::vector<float> expected(3 * kPlane), found(3 * kPlane);
   ASSERT_EQ(compressed->size(), plain->size());
   EXPECT_EQ(compressed->read(kTest - 1, found), plain->read(kTest - 1, expected));

@@ -39,14 +39,14 @@ struct LoaderOptions {
   int micro_batches = 1;   ///< per step
   int rank = 0, world_size = 1;
   DType dtype = DType::fp32;
-  std::uint64_t seed = 1;
+  std::uint64_t seed = 1;           ///< of the order of training samples and of what augments them
   std::int64_t start_position = 0;  ///< samples consumed by all ranks together
   int threads = 1;                  ///< that read ahead
   int depth = 4;                    ///< micro-batches read ahead
 };
 
-/// Reads training batches ahead of their use. Step b covers stream positions [start + b B, start + (b + 1) B) with
-/// B = batch * micro_batches * W; rank r's micro-batch m starts at r * batch * micro_batches + m * batch in it.
+/// Reads training batches ahead of their use, augmented where the data set is. Step b covers stream positions [start + b B, start
+/// + (b + 1) B) with B = batch * micro_batches * W; rank r's micro-batch m starts at r * batch * micro_batches + m * batch in it.
 /// The same batches for any number of threads. A batch may cross epochs, also several, where the data set is smaller than a
 /// batch. Allocates `depth` + 2 batches of staging memory once. The data set must outlive the loader.
 class TrainingLoader {
