@@ -7,6 +7,7 @@ packages=(
   libopenmpi-dev openmpi-bin libboost-dev           # communication
   libdnnl-dev libhwy-dev                            # CPU kernels
   libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev  # command line, text, files
+  libjpeg62-turbo-dev libpng-dev                    # images
   libgtest-dev python3-venv procps                  # tests
   dataset-fashion-mnist                             # data of the default run
 )

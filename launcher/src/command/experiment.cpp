@@ -34,8 +34,15 @@ std::vector<InputCopy> copies_of(const Plan& plan, const std::pair<const char*, 
   return copies;
 }
 
-bool describes_synthetic_data(const RunConfig& config) {
-  return config.image_size != 0 || config.channels != 0 || config.classes != 0 || config.samples != 0;
+/// Refuses options that say what the data set says itself.
+void check_description(const RunConfig& config) {
+  if (config.classes != 0 || config.samples != 0) {
+    throw InvalidArgument(fmt::format("--classes and --samples describe synthetic data; {} brings its own", config.dataset));
+  }
+  if (config.dataset != "image-folder" && (config.image_size != 0 || config.channels != 0)) {
+    throw InvalidArgument(
+        fmt::format("--image-size and --channels are for synthetic data and image folders; {} brings its own", config.dataset));
+  }
 }
 
 }  // namespace
@@ -53,15 +60,16 @@ std::vector<Parameter*> Network::parameters() const {
 }
 
 std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
-  if (config.dataset != "synthetic") {
-    if (describes_synthetic_data(config)) {
-      throw InvalidArgument(fmt::format(
-          "--image-size, --channels, --classes and --samples describe synthetic data; {} brings its own", config.dataset));
-    }
-    const Augment augment = config.augment == "crop-flip" ? Augment::crop_flip : Augment::none;
-    return open_dataset({.name = config.dataset, .directory = config.data, .augment = augment}, split);
-  }
   const auto [task, samples] = outline_of(config);
+  if (config.dataset != "synthetic") {
+    check_description(config);
+    return open_dataset({.name = config.dataset,
+                         .directory = config.data,
+                         .augment = config.augment == "crop-flip" ? Augment::crop_flip : Augment::none,
+                         .image_size = task.height,
+                         .channels = task.channels},
+                        split);
+  }
   const std::int64_t size = split == Split::train ? samples : std::max<std::int64_t>(1, samples / 4);
   return make_synthetic(task, size, kSyntheticSeed, split);
 }

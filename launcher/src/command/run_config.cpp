@@ -61,7 +61,9 @@ std::vector<double> parse_milestones(std::string_view text) {
 
 bool gradients_are_fp16(const RunConfig& config) { return compute_dtype(parse_precision(config.precision)) == DType::fp16; }
 
-bool has_small_photos(const RunConfig& config) { return config.dataset == "cifar-10" || config.dataset == "cifar-100"; }
+bool is_of_photos(const RunConfig& config) {
+  return config.dataset == "cifar-10" || config.dataset == "cifar-100" || config.dataset == "image-folder";
+}
 
 void check_data(const RunConfig& config) {
   if (config.augment == "crop-flip" && config.dataset == "synthetic") {
@@ -136,7 +138,7 @@ RunConfig resolve(RunConfig config) {
     throw InvalidArgument(fmt::format("--loss-scale {} is for FP16 gradients: with --precision {} it can only be off",
                                       config.loss_scale, config.precision));
   }
-  if (config.augment == "auto") config.augment = has_small_photos(config) ? "crop-flip" : "none";
+  if (config.augment == "auto") config.augment = is_of_photos(config) ? "crop-flip" : "none";
   if (config.lr == 0) config.lr = config.optimizer == "adam" ? 0.001 : 0.02;
   try {
     validate(loss_scale_config(config));

@@ -18,7 +18,7 @@ struct RunConfig {
   std::string weights;  ///< empty: random ones
   std::string dataset = "fashion-mnist";
   std::string data;
-  std::int64_t image_size = 0, channels = 0, classes = 0;  ///< of synthetic data; 0: see data_outline.h
+  std::int64_t image_size = 0, channels = 0, classes = 0;  ///< 0: as in data_outline.h
   std::int64_t samples = 0;                                ///< likewise
   std::string augment = "auto";
   std::uint64_t seed = 1;

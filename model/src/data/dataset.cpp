@@ -24,29 +24,34 @@ std::unique_ptr<Dataset> open_fashion_mnist(const std::filesystem::path& directo
   return open_idx(kFashionMnistDirectory, split, augment);
 }
 
+PhotoOptions photo_options(const DatasetOptions& options) {
+  return {.size = options.image_size, .channels = options.channels, .augment = options.augment};
+}
+
 }  // namespace
 
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options, Split split) {
-  const auto& [name, directory, augment] = options;
+  const std::string& name = options.name;
   if (name == "synthetic") {
-    if (augment != Augment::none) throw InvalidArgument("synthetic images are not augmented");
+    if (options.augment != Augment::none) throw InvalidArgument("synthetic images are not augmented");
     return make_synthetic(ImageTask{}, split == Split::train ? kSyntheticTrainSize : kSyntheticTestSize, kSyntheticSeed, split);
   }
-  if (name == "fashion-mnist") return open_fashion_mnist(directory, split, augment);
-  using Open = std::unique_ptr<Dataset> (*)(const std::filesystem::path&, Split, Augment);
+  if (name == "fashion-mnist") return open_fashion_mnist(options.directory, split, options.augment);
+  using Open = std::unique_ptr<Dataset> (*)(const DatasetOptions&, Split);
   static const std::map<std::string, Open, std::less<>> known = {
-      {"mnist", [](const auto& files, Split which, Augment how) { return open_idx(files, which, how); }},
-      {"cifar-10", open_cifar10},
-      {"cifar-100", open_cifar100}};
+      {"mnist", [](const auto& o, Split which) { return open_idx(o.directory, which, o.augment); }},
+      {"cifar-10", [](const auto& o, Split which) { return open_cifar10(o.directory, which, o.augment); }},
+      {"cifar-100", [](const auto& o, Split which) { return open_cifar100(o.directory, which, o.augment); }},
+      {"image-folder", [](const auto& o, Split which) { return open_image_folder(o.directory, which, photo_options(o)); }}};
   const auto found = known.find(name);
   if (found == known.end()) {
-    throw InvalidArgument(
-        fmt::format("unknown data set \"{}\", wanted fashion-mnist, mnist, cifar-10, cifar-100 or synthetic", name));
+    throw InvalidArgument(fmt::format(
+        "unknown data set \"{}\", wanted fashion-mnist, mnist, cifar-10, cifar-100, image-folder or synthetic", name));
   }
-  if (directory.empty()) {
+  if (options.directory.empty()) {
     throw InvalidArgument(fmt::format("data set \"{}\" has no default directory; name one with --data DIR", name));
   }
-  return found->second(directory, split, augment);
+  return found->second(options, split);
 }
 
 }  // namespace minim

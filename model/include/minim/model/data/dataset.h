@@ -34,7 +34,7 @@ enum class Split : std::uint8_t { train, test };
 
 /// How training images are changed at random. `crop_flip`: mirrored or not, and, where images are small and of one size, moved
 /// by up to 4 pixels each way, what comes in from outside being the mean, 0 (He et al., "Deep residual learning for image
-/// recognition", section 4.2).
+/// recognition", section 4.2); of photos a part.
 enum class Augment : std::uint8_t { none, crop_flip };
 
 /// IDX files as MNIST and Fashion-MNIST come: `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, gzip-compressed (.gz) or not.
@@ -52,13 +52,27 @@ std::unique_ptr<Dataset> open_cifar10(const std::filesystem::path& directory, Sp
 /// what is learnt.
 std::unique_ptr<Dataset> open_cifar100(const std::filesystem::path& directory, Split split, Augment augment = Augment::none);
 
+struct PhotoOptions {
+  std::int64_t size = 224;    ///< height and width of what a network sees of a photo
+  std::int64_t channels = 3;  ///< or 1: grey
+  Augment augment = Augment::none;
+};
+
+/// JPEG and PNG images, `train/CLASS/FILE` and `val/CLASS/FILE` (or `test/...`), classes in the order of their names. Decoded
+/// when they are read: in evaluation the middle of the image, in training, where that is augmented, a random part (Szegedy et
+/// al., "Going deeper with convolutions", section 6), resampled with antialiasing and normalised with the mean and deviation of
+/// ImageNet's training images. Throws DataError that names the file or directory, `read` also for an image that is damaged.
+std::unique_ptr<Dataset> open_image_folder(const std::filesystem::path& directory, Split split, const PhotoOptions& options);
+
 /// Images whose class shows: a fixed random pattern per class under noise. Made from (seed, index); train and test differ.
 std::unique_ptr<Dataset> make_synthetic(const ImageTask& task, std::int64_t size, std::uint64_t seed, Split split);
 
 struct DatasetOptions {
-  std::string name;                 ///< fashion-mnist, mnist, cifar-10, cifar-100 or synthetic
+  std::string name;                 ///< fashion-mnist, mnist, cifar-10, cifar-100, image-folder or synthetic
   std::filesystem::path directory;  ///< of its files
   Augment augment = Augment::none;  ///< not of synthetic images
+  std::int64_t image_size = 224;    ///< of photos, as in PhotoOptions
+  std::int64_t channels = 3;        ///< likewise
 };
 
 /// Opens a data set by name. "synthetic" (28 x 28 x 1, 10 classes) has no directory, that of "fashion-mnist" defaults to where
