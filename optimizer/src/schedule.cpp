@@ -19,6 +19,9 @@ void require_possible(std::int64_t steps, const char* what) {
   if (steps > kMostSteps) throw InvalidArgument(fmt::format("schedule: {} {}, wanted at most {}", steps, what, kMostSteps));
 }
 
+/// Between warm-up and the end of the run.
+bool falls_to_zero(ScheduleKind kind) { return kind == ScheduleKind::cosine || kind == ScheduleKind::poly; }
+
 void validate(const ScheduleConfig& config) {
   if (!std::isfinite(config.base) || config.base < 0) {
     throw InvalidArgument(fmt::format("schedule: base learning rate is {}, wanted finite and not negative", config.base));
@@ -30,9 +33,12 @@ void validate(const ScheduleConfig& config) {
     throw InvalidArgument(fmt::format("schedule: {} steps in all, wanted 1 or more", config.total_steps));
   require_possible(config.warmup_steps, "warm-up steps");
   require_possible(config.total_steps, "steps in all");
-  if (config.kind == ScheduleKind::cosine && config.warmup_steps >= config.total_steps) {
-    throw InvalidArgument(
-        fmt::format("schedule: {} warm-up steps leave nothing of {} for the cosine", config.warmup_steps, config.total_steps));
+  if (falls_to_zero(config.kind) && config.warmup_steps >= config.total_steps) {
+    throw InvalidArgument(fmt::format("schedule: {} warm-up steps leave nothing of {} for {}", config.warmup_steps,
+                                      config.total_steps, name(config.kind)));
+  }
+  if (config.kind == ScheduleKind::poly && !(std::isfinite(config.power) && config.power > 0)) {
+    throw InvalidArgument(fmt::format("schedule: power is {}, wanted finite and positive", config.power));
   }
   if (config.kind != ScheduleKind::step) return;
   if (!std::isfinite(config.gamma) || config.gamma < 0) {
@@ -53,9 +59,10 @@ double rate(const ScheduleConfig& config, std::int64_t step) {
     const auto passed = std::upper_bound(config.milestones.begin(), config.milestones.end(), step) - config.milestones.begin();
     factor *= std::pow(config.gamma, static_cast<double>(passed));
   }
-  if (config.kind == ScheduleKind::cosine && step >= config.warmup_steps) {
+  if (falls_to_zero(config.kind) && step >= config.warmup_steps) {
     const double progress = (at - warmup) / (static_cast<double>(config.total_steps) - warmup);
-    factor *= 0.5 * (1 + std::cos(std::numbers::pi * progress));
+    const bool cosine = config.kind == ScheduleKind::cosine;
+    factor *= cosine ? 0.5 * (1 + std::cos(std::numbers::pi * progress)) : std::pow(1 - progress, config.power);
   }
   return config.base * factor;
 }
@@ -67,15 +74,16 @@ std::string_view name(ScheduleKind kind) {
     case ScheduleKind::constant: return "constant";
     case ScheduleKind::step: return "step";
     case ScheduleKind::cosine: return "cosine";
+    case ScheduleKind::poly: return "poly";
   }
   return "unknown";
 }
 
 ScheduleKind parse_schedule(std::string_view text) {
-  for (const auto kind : {ScheduleKind::constant, ScheduleKind::step, ScheduleKind::cosine}) {
+  for (const auto kind : {ScheduleKind::constant, ScheduleKind::step, ScheduleKind::cosine, ScheduleKind::poly}) {
     if (text == name(kind)) return kind;
   }
-  throw InvalidArgument(fmt::format("schedule \"{}\" is none of constant, step, cosine", text));
+  throw InvalidArgument(fmt::format("schedule \"{}\" is none of constant, step, cosine, poly", text));
 }
 
 std::vector<float> learning_rates(const ScheduleConfig& config) {

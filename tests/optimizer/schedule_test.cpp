@@ -42,6 +42,15 @@ TEST(Schedule, FallsAlongACosineAfterWarmUp) {
   }
 }
 
+TEST(Schedule, FallsAlongAPolynomialAfterWarmUp) {
+  ScheduleConfig config{.kind = ScheduleKind::poly, .base = 2, .warmup_steps = 2, .total_steps = 6};
+  EXPECT_EQ(learning_rates(config), (std::vector<float>{1, 2, 2, 1.5F, 1, 0.5F}));
+  config.power = 2;
+  EXPECT_EQ(learning_rates(config), (std::vector<float>{1, 2, 2, 1.125F, 0.5F, 0.125F}));
+  config.power = 0.5;
+  EXPECT_EQ(learning_rates(config)[3], static_cast<float>(2 * std::sqrt(0.75)));
+}
+
 TEST(Schedule, RefusesWhatHasNoMeaning) {
   EXPECT_THROW(learning_rates({.base = -1}), InvalidArgument);
   EXPECT_THROW(learning_rates({.base = std::nan("")}), InvalidArgument);
@@ -49,12 +58,14 @@ TEST(Schedule, RefusesWhatHasNoMeaning) {
   EXPECT_THROW(learning_rates({.total_steps = 0}), InvalidArgument);
   EXPECT_THROW(learning_rates({.kind = ScheduleKind::cosine, .warmup_steps = 5, .total_steps = 5}), InvalidArgument);
   EXPECT_THROW(learning_rates({.kind = ScheduleKind::step, .milestones = {3, 2}}), InvalidArgument);
+  EXPECT_THROW(learning_rates({.kind = ScheduleKind::poly, .warmup_steps = 5, .total_steps = 5}), InvalidArgument);
+  EXPECT_THROW(learning_rates({.kind = ScheduleKind::poly, .total_steps = 5, .power = 0}), InvalidArgument);
   EXPECT_THROW(learning_rates({.warmup_steps = std::numeric_limits<std::int64_t>::max()}), InvalidArgument);
   EXPECT_THROW(learning_rates({.total_steps = std::numeric_limits<std::int64_t>::max()}), InvalidArgument);
 }
 
 TEST(Schedule, IsKnownByName) {
-  for (const auto kind : {ScheduleKind::constant, ScheduleKind::step, ScheduleKind::cosine}) {
+  for (const auto kind : {ScheduleKind::constant, ScheduleKind::step, ScheduleKind::cosine, ScheduleKind::poly}) {
     EXPECT_EQ(parse_schedule(name(kind)), kind);
   }
   EXPECT_THROW(parse_schedule("linear"), InvalidArgument);

@@ -7,16 +7,17 @@
 
 namespace minim {
 
-enum class ScheduleKind : std::uint8_t { constant, step, cosine };
+enum class ScheduleKind : std::uint8_t { constant, step, cosine, poly };
 
 /// Learning rate by applied step. Warm-up rises linearly from base / warmup_steps to base over the first `warmup_steps` steps.
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::constant;
   double base = 0.1;
   std::int64_t warmup_steps = 0;
-  std::int64_t total_steps = 1;               ///< cosine falls from base to 0 between warm-up and here
+  std::int64_t total_steps = 1;               ///< cosine and poly fall from base to 0 between warm-up and here
   std::vector<std::int64_t> milestones = {};  ///< step: multiplied by `gamma` from each of these applied steps on
   double gamma = 0.1;
+  double power = 1;  ///< poly: base * (1 - progress)^power
 };
 
 std::string_view name(ScheduleKind kind);
