@@ -29,7 +29,7 @@ struct ManifestFile {
 };
 
 struct ManifestPhase {
-  std::string rule;             ///< "sgd", "adam"
+  std::string rule;             ///< `name` of the update rule
   std::string loss_scale_mode;  ///< "dynamic", "constant", "off"
   StepState state;
 };

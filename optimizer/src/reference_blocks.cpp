@@ -1,4 +1,5 @@
 #include <cmath>
+#include <type_traits>
 
 #include "update_blocks.h"
 
@@ -44,11 +45,9 @@ bool update_with(const ApplyUpdate& args, const UpdateConstants& constants, std:
 
 bool update_block(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore /*how*/, std::int64_t begin,
                   std::int64_t end) {
-  switch (moments(args.rule)) {
-    case 0: return update_with<SgdArithmetic>(args, constants, begin, end);
-    case 1: return update_with<MomentumArithmetic>(args, constants, begin, end);
-    default: return update_with<AdamArithmetic>(args, constants, begin, end);
-  }
+  return dispatch_arithmetic(numbers_of(args.rule).form, [&](auto arithmetic) {
+    return update_with<typename decltype(arithmetic)::type>(args, constants, begin, end);
+  });
 }
 
 template <class G>

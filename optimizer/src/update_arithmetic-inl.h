@@ -16,23 +16,30 @@ struct SgdArithmetic {
 
 struct MomentumArithmetic {
   static constexpr int kMoments = 1;
-  Lane unscale, decay, rate, momentum;
+  Lane unscale, decay, rate, momentum, gradient_part, velocity_part;
 
   MINIM_HOST_DEVICE explicit MomentumArithmetic(const UpdateConstants& c)
-      : unscale(splat(c.unscale)), decay(splat(c.decay)), rate(splat(c.rate)), momentum(splat(c.momentum)) {}
+      : unscale(splat(c.unscale)),
+        decay(splat(c.decay)),
+        rate(splat(c.rate)),
+        momentum(splat(c.momentum)),
+        gradient_part(splat(c.gradient_part)),
+        velocity_part(splat(c.velocity_part)) {}
   MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& velocity) const {
-    velocity = momentum * velocity + (g * unscale + decay * w);
-    return w - rate * velocity;
+    const Lane gradient = g * unscale + decay * w;
+    velocity = momentum * velocity + gradient;
+    return w - rate * (gradient_part * gradient + velocity_part * velocity);
   }
 };
 
 struct AdamArithmetic {
   static constexpr int kMoments = 2;
-  Lane unscale, decay, rate, beta1, rest1, beta2, rest2, deviation_scale, epsilon;
+  Lane unscale, decay, shrinkage, rate, beta1, rest1, beta2, rest2, deviation_scale, epsilon;
 
   MINIM_HOST_DEVICE explicit AdamArithmetic(const UpdateConstants& c)
       : unscale(splat(c.unscale)),
         decay(splat(c.decay)),
+        shrinkage(splat(c.shrinkage)),
         rate(splat(c.rate)),
         beta1(splat(c.beta1)),
         rest1(splat(c.rest1)),
@@ -44,6 +51,59 @@ struct AdamArithmetic {
     const Lane gradient = g * unscale + decay * w;
     mean = beta1 * mean + rest1 * gradient;
     square = beta2 * square + rest2 * (gradient * gradient);
-    return w - rate * (mean / (square_root(square) * deviation_scale + epsilon));
+    return w - (rate * (mean / (square_root(square) * deviation_scale + epsilon)) + shrinkage * w);
   }
 };
+
+/// Adagrad, and RMSProp without momentum.
+struct SquaresArithmetic {
+  static constexpr int kMoments = 1;
+  Lane unscale, decay, rate, beta2, rest2, initial, epsilon;
+
+  MINIM_HOST_DEVICE explicit SquaresArithmetic(const UpdateConstants& c)
+      : unscale(splat(c.unscale)),
+        decay(splat(c.decay)),
+        rate(splat(c.rate)),
+        beta2(splat(c.beta2)),
+        rest2(splat(c.rest2)),
+        initial(splat(c.initial)),
+        epsilon(splat(c.epsilon)) {}
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& square) const {
+    const Lane gradient = g * unscale + decay * w;
+    square = beta2 * square + rest2 * (gradient * gradient);
+    return w - rate * (gradient / (square_root(square + initial) + epsilon));
+  }
+};
+
+/// RMSProp with momentum.
+struct SquaresMomentumArithmetic {
+  static constexpr int kMoments = 2;
+  Lane unscale, decay, rate, momentum, beta2, rest2, epsilon;
+
+  MINIM_HOST_DEVICE explicit SquaresMomentumArithmetic(const UpdateConstants& c)
+      : unscale(splat(c.unscale)),
+        decay(splat(c.decay)),
+        rate(splat(c.rate)),
+        momentum(splat(c.momentum)),
+        beta2(splat(c.beta2)),
+        rest2(splat(c.rest2)),
+        epsilon(splat(c.epsilon)) {}
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& square, Lane& velocity) const {
+    const Lane gradient = g * unscale + decay * w;
+    square = beta2 * square + rest2 * (gradient * gradient);
+    velocity = momentum * velocity + gradient / (square_root(square) + epsilon);
+    return w - rate * velocity;
+  }
+};
+
+/// Calls `f` with the arithmetic of that form, as std::type_identity.
+template <class F>
+auto dispatch_arithmetic(RuleForm form, F&& f) {
+  switch (form) {
+    case RuleForm::sgd: return f(std::type_identity<SgdArithmetic>{});
+    case RuleForm::momentum: return f(std::type_identity<MomentumArithmetic>{});
+    case RuleForm::adam: return f(std::type_identity<AdamArithmetic>{});
+    case RuleForm::squares: return f(std::type_identity<SquaresArithmetic>{});
+    default: return f(std::type_identity<SquaresMomentumArithmetic>{});
+  }
+}

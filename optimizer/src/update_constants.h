@@ -9,24 +9,35 @@
 
 namespace minim {
 
+/// What rules have in common whose arithmetic differs in constants only: see update_arithmetic-inl.h.
+enum class RuleForm : std::uint8_t { sgd, momentum, adam, squares, squares_momentum };
+
 /// The numbers of an update rule, for the CPU and a GPU alike.
 struct RuleNumbers {
-  int moments = 0;
-  double momentum = 0;                       ///< SGD
-  double beta1 = 0, beta2 = 0, epsilon = 0;  ///< Adam, which has two moments
+  RuleForm form = RuleForm::sgd;
+  double momentum = 0;
+  bool nesterov = false;
+  double beta1 = 0, beta2 = 0;  ///< of the mean of gradients and of their squares
+  double rest2 = 0;             ///< 1 - beta2; Adagrad, which adds up: 1, as its beta2
+  double initial = 0;           ///< what the sum of squares starts from
+  double epsilon = 0;
+  bool decoupled_decay = false;  ///< weight decay that gradients do not see
 };
 RuleNumbers numbers_of(const UpdateRule& rule);
 
 /// What a rule multiplies by in one segment of one step, computed in FP64 and rounded once.
 /// Without initial values, so that it may lie in the shared memory of a GPU.
 struct UpdateConstants {
-  float unscale;  ///< StepState::unscale * 2^p
-  float decay;
-  float rate;                        ///< learning rate; Adam: divided by 1 - beta1^t
-  float momentum;                    ///< SGD
-  float beta1, rest1, beta2, rest2;  ///< Adam; rest = 1 - beta
-  float deviation_scale;             ///< Adam: 1 / sqrt(1 - beta2^t)
-  float epsilon;                     ///< Adam
+  float unscale;    ///< StepState::unscale * 2^p
+  float decay;      ///< of the gradient: 0 where it is decoupled
+  float shrinkage;  ///< learning rate * decoupled decay
+  float rate;       ///< learning rate; Adam: divided by 1 - beta1^t
+  float momentum;
+  float gradient_part, velocity_part;  ///< momentum's step is this much of either: 0 and 1, Nesterov's 1 and momentum
+  float beta1, rest1, beta2, rest2;    ///< rest1 = 1 - beta1
+  float deviation_scale;               ///< Adam: 1 / sqrt(1 - beta2^t)
+  float initial;
+  float epsilon;
 };
 
 /// base^exponent for an exponent of at least 0, by repeated squaring: products alone, so that the bits are the same everywhere.
@@ -45,17 +56,20 @@ MINIM_HOST_DEVICE inline UpdateConstants constants_of(const RuleNumbers& rule, c
                                                       const StepState& state, float wire_scale) {
   UpdateConstants constants{};
   constants.unscale = state.unscale[segment.group] * wire_scale;
-  constants.decay = segment.weight_decay;
   double rate = static_cast<double>(state.learning_rate) * static_cast<double>(segment.learning_rate_factor);
-  if (rule.moments < 2) {
-    constants.momentum = static_cast<float>(rule.momentum);
-  } else {
-    constants.beta1 = static_cast<float>(rule.beta1);
-    constants.rest1 = static_cast<float>(1 - rule.beta1);
-    constants.beta2 = static_cast<float>(rule.beta2);
-    constants.rest2 = static_cast<float>(1 - rule.beta2);
+  constants.decay = rule.decoupled_decay ? 0.0F : segment.weight_decay;
+  constants.shrinkage = rule.decoupled_decay ? static_cast<float>(rate * static_cast<double>(segment.weight_decay)) : 0.0F;
+  constants.momentum = static_cast<float>(rule.momentum);
+  constants.gradient_part = rule.nesterov ? 1.0F : 0.0F;
+  constants.velocity_part = rule.nesterov ? constants.momentum : 1.0F;
+  constants.beta1 = static_cast<float>(rule.beta1);
+  constants.rest1 = static_cast<float>(1 - rule.beta1);
+  constants.beta2 = static_cast<float>(rule.beta2);
+  constants.rest2 = static_cast<float>(rule.rest2);
+  constants.initial = static_cast<float>(rule.initial);
+  constants.epsilon = static_cast<float>(rule.epsilon);
+  if (rule.form == RuleForm::adam) {
     constants.deviation_scale = static_cast<float>(1 / std::sqrt(1 - power(rule.beta2, state.applied)));
-    constants.epsilon = static_cast<float>(rule.epsilon);
     rate /= 1 - power(rule.beta1, state.applied);
   }
   constants.rate = static_cast<float>(rate);

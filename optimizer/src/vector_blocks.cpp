@@ -1,5 +1,7 @@
 #include "update_blocks.h"
 
+#include <type_traits>
+
 // The instruction sets and the lanes are those of the runtime's own kernels.
 #include "cpu/targets.h"
 
@@ -104,11 +106,9 @@ bool update_with(const ApplyUpdate& args, const UpdateConstants& constants, Weig
 
 bool update_block(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin,
                   std::int64_t end) {
-  switch (moments(args.rule)) {
-    case 0: return update_with<SgdArithmetic>(args, constants, how, begin, end);
-    case 1: return update_with<MomentumArithmetic>(args, constants, how, begin, end);
-    default: return update_with<AdamArithmetic>(args, constants, how, begin, end);
-  }
+  return dispatch_arithmetic(numbers_of(args.rule).form, [&](auto arithmetic) {
+    return update_with<typename decltype(arithmetic)::type>(args, constants, how, begin, end);
+  });
 }
 
 // Sums of squares. FP64 products of floats are exact, so fused or not makes no difference.

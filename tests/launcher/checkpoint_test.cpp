@@ -64,7 +64,7 @@ TEST(Checkpoint, IsNotMadeOfWeightsThatOverflowedInTheStepBefore) {
 }
 
 TEST(Checkpoint, ResumesBitForBitAtTheSameNumberOfRanks) {
-  for (const auto& rule : {UpdateRule(SgdRule{}), UpdateRule(AdamRule{})}) {
+  for (const auto& rule : {UpdateRule(SgdRule{}), UpdateRule(AdamRule{}), UpdateRule(RmsPropRule{.momentum = 0.9})}) {
     const ScratchDirectory scratch;
     const TinyOptions options{.rule = rule};
     const auto straight = run(2, options, [](TinyRun& tiny) { tiny.train(7); });
@@ -255,6 +255,7 @@ TEST(Checkpoint, OfAnotherModelIsRefusedByTensorAndShape) {
   expect({.hidden = true}, {"\"master:hidden.weight\""});
   expect({.batch_norm = false}, {":bn."});
   expect({.rule = AdamRule{}}, {"sgd", "adam"});
+  expect({.rule = SgdRule{.nesterov = true}}, {"sgd", "nesterov"});
   expect({.rule = SgdRule{.momentum = 0}}, {"moment1:conv.weight"});
   expect({.seed = 4}, {"seed 3", "has 4"});
 }

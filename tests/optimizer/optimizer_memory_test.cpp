@@ -21,7 +21,10 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
                             {Precision::mixed, SgdRule{}, GradSync::fp32_accumulate, true},
                             {Precision::fp32, SgdRule{}, GradSync::fp32_accumulate, true},
                             {Precision::fp16, SgdRule{.momentum = 0}, GradSync::reduce_scatter, true},
-                            {Precision::bf16, AdamRule{}, GradSync::fp32_accumulate, true}};
+                            {Precision::bf16, AdamRule{}, GradSync::fp32_accumulate, true},
+                            {Precision::mixed, AdagradRule{}, GradSync::all_reduce, true},
+                            {Precision::mixed, RmsPropRule{}, GradSync::reduce_scatter, true},
+                            {Precision::fp32, RmsPropRule{.momentum = 0.9}, GradSync::all_reduce, false}};
   for (const int ranks : {1, 3}) {
     for (const Choice& choice : choices) {
       OptimizerConfig config;
@@ -77,6 +80,10 @@ TEST(UpdateTraffic, CountsWhatIsReadAndWritten) {
   // Without shards it checks as much and updates everything.
   config.shard = false;
   EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 16 + 2));
+  config.rule = RmsPropRule{.momentum = 0.9};
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 16 + 2));
+  config.rule = RmsPropRule{};
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 8 + 2));
   // Sums in FP32.
   config.shard = true;
   config.rule = SgdRule{};

@@ -53,10 +53,14 @@ Arrays train_on_samples(Communicator& communicator, const OptimizerConfig& confi
 }
 
 TEST(ShardedOptimizer, MakesTheSameUpdatesForAnyNumberOfRanks) {
-  OptimizerConfig configs[] = {constant_scale(4, SgdRule{.momentum = 0.9}), constant_scale(4, AdamRule{}), constant_scale(4)};
+  std::vector<OptimizerConfig> configs = {constant_scale(4, SgdRule{.momentum = 0.9}), constant_scale(4)};
   configs[0].clip_norm = 0.25;  // below the norm of every step
-  configs[0].groups[0].weight_decay = 0.01;
-  configs[2].grad_sync = GradSync::fp32_accumulate;
+  configs[1].grad_sync = GradSync::fp32_accumulate;
+  for (const UpdateRule& rule : {UpdateRule(SgdRule{.nesterov = true}), UpdateRule(AdamRule{}), UpdateRule(AdagradRule{}),
+                                 UpdateRule(AdamRule{.decoupled_decay = true}), UpdateRule(RmsPropRule{.momentum = 0.9})}) {
+    configs.push_back(constant_scale(4, rule));
+  }
+  for (OptimizerConfig& config : configs) config.groups[0].weight_decay = 0.01;
   for (const OptimizerConfig& config : configs) {
     const auto run = [&](Communicator& communicator) { return train_on_samples(communicator, config, 3); };
     const Arrays alone = same_on_all_ranks<Arrays>(1, run);

@@ -8,87 +8,53 @@
 
 #include "minim/runtime/error.h"
 #include "minim/runtime/simd.h"
+#include "optimizer/rule_oracle.h"
 #include "optimizer/update_slice.h"
 
 namespace minim {
 namespace {
 
+using testing::Bounded;
 using testing::SliceCase;
+using testing::Slot;
 using testing::two_segments;
+using testing::updated;
 using testing::UpdateSlice;
 
-constexpr double kUnit = 0x1p-24;  // largest relative error of rounding to FP32
+/// The oracle's formulas are the kernels' up to the order of some products, which have no more than twice the roundings.
+constexpr double kOtherOrder = 2;
+/// Errors of five steps are some dozen roundings.
+constexpr double kSharpness = 1e-5;
 
-/// An element of a slice before or after an update, in FP64, with how far FP32 arithmetic may be away from it.
-struct Element {
-  double w = 0, m1 = 0, m2 = 0;
-  double w_bound = 0, m1_bound = 0, m2_bound = 0;
-};
-
-/// One step of a rule from FP32 values, in FP64. Bounds count roundings of kUnit: one for each constant and each operation that a
-/// term goes through; they are doubled at the end to cover the products of errors.
-Element oracle(const UpdateRule& rule, const StepState& state, const UpdateSegment& segment, double scaled, Element x) {
-  const double unscale = static_cast<double>(state.unscale[segment.group]) * 4;  // 2^p, p = 2
-  const double decay = static_cast<double>(segment.weight_decay);
-  double rate = static_cast<double>(state.learning_rate) * static_cast<double>(segment.learning_rate_factor);
-  const double g = scaled * unscale + decay * x.w;
-  const double g_bound = 2 * kUnit * (std::abs(scaled * unscale) + std::abs(decay * x.w));
-  double step = g, step_bound = g_bound;
-  if (const auto* sgd = std::get_if<SgdRule>(&rule); sgd != nullptr && sgd->momentum != 0) {
-    const double carried = sgd->momentum * x.m1;
-    x.m1 = carried + g;
-    x.m1_bound = 3 * kUnit * std::abs(carried) + g_bound + kUnit * std::abs(g);
-    step = x.m1;
-    step_bound = x.m1_bound;
-  } else if (const auto* adam = std::get_if<AdamRule>(&rule)) {
-    const double t = static_cast<double>(state.applied);
-    const double rest1 = (1 - adam->beta1) * g, rest2 = (1 - adam->beta2) * g * g;
-    const double carried1 = adam->beta1 * x.m1, carried2 = adam->beta2 * x.m2;
-    x.m1 = carried1 + rest1;
-    x.m1_bound = 3 * kUnit * (std::abs(carried1) + std::abs(rest1)) + (1 - adam->beta1) * g_bound;
-    x.m2 = carried2 + rest2;
-    x.m2_bound = 4 * kUnit * (carried2 + rest2) + (1 - adam->beta2) * 2 * std::abs(g) * g_bound;
-    const double deviation = std::sqrt(x.m2 / (1 - std::pow(adam->beta2, t)));
-    const double denominator = deviation + adam->epsilon;
-    // Half of the relative error of m2; root, its constant, product, epsilon, sum.
-    const double relative = (x.m2 > 0 ? x.m2_bound / x.m2 / 2 : 0) + 5 * kUnit;
-    step = x.m1 / denominator;
-    step_bound = x.m1_bound / denominator + std::abs(step) * (relative + kUnit);
-    rate /= 1 - std::pow(adam->beta1, t);
-  }
-  x.w -= rate * step;
-  x.w_bound = rate * (step_bound + 2 * kUnit * std::abs(step)) + kUnit * std::abs(x.w);
-  x.w_bound *= 2;
-  x.m1_bound *= 2;
-  x.m2_bound *= 2;
-  return x;
-}
-
-/// Three updates of a slice, of which the first is number `applied` + 1, each held against the oracle.
+/// Five updates of a slice, of which the first is number `applied` + 1, held against the oracle's.
 void expect_the_rule(const SliceCase& what, std::int64_t applied) {
   constexpr std::int64_t kElements = 1000;
   const auto segments = two_segments(kElements);
   const UpdateSlice slice(what, kElements, segments);
   slice.fill(1);
   slice.state().applied = applied;
-  for (int step = 0; step < 3; ++step) {
+  const bool rounds = !what.master && what.weight_dtype != DType::fp32;
+  const Tensor& weights = what.master ? slice.master : slice.weight;
+  const auto slot_of = [&](std::int64_t i) {
+    return Slot{.w = Bounded::exact(UpdateSlice::get(weights, i)),
+                .m1 = Bounded::exact(UpdateSlice::get(slice.moment1, i)),
+                .m2 = Bounded::exact(UpdateSlice::get(slice.moment2, i))};
+  };
+  std::vector<Slot> wanted;
+  for (std::int64_t i = 0; i < kElements; ++i) wanted.push_back(slot_of(i));
+  for (int step = 0; step < 5; ++step) {
     slice.state().applied += 1;
-    std::vector<Element> before(kElements);
-    for (std::int64_t i = 0; i < kElements; ++i) {
-      before[static_cast<std::size_t>(i)] = {.w = UpdateSlice::get(what.master ? slice.master : slice.weight, i),
-                                             .m1 = UpdateSlice::get(slice.moment1, i),
-                                             .m2 = UpdateSlice::get(slice.moment2, i)};
-    }
     slice.apply();
     for (const UpdateSegment& segment : segments) {
       for (std::int64_t i = segment.begin; i < segment.end; ++i) {
-        const Element wanted =
-            oracle(what.rule, slice.state(), segment, UpdateSlice::get(slice.gradient, i), before[static_cast<std::size_t>(i)]);
-        if (what.master || what.weight_dtype == DType::fp32) {
-          ASSERT_NEAR(UpdateSlice::get(what.master ? slice.master : slice.weight, i), wanted.w, wanted.w_bound) << i;
+        Slot& slot = wanted[static_cast<std::size_t>(i)];
+        slot = updated(what.rule, slice.state(), segment, UpdateSlice::get(slice.gradient, i), UpdateSlice::kWireExponent, slot);
+        const Slot found = slot_of(i);
+        if (rounds) slot.w = found.w;
+        for (const auto& [is, should] : {std::pair{found.w, slot.w}, {found.m1, slot.m1}, {found.m2, slot.m2}}) {
+          ASSERT_NEAR(is.value, should.value, kOtherOrder * should.error) << name(what.rule) << ", " << i << ", step " << step;
+          ASSERT_LE(should.error, kSharpness * std::max(1.0, std::abs(should.value))) << "the bound says nothing";
         }
-        ASSERT_NEAR(UpdateSlice::get(slice.moment1, i), wanted.m1, wanted.m1_bound) << i;
-        ASSERT_NEAR(UpdateSlice::get(slice.moment2, i), wanted.m2, wanted.m2_bound) << i;
       }
     }
   }
@@ -246,6 +212,29 @@ TEST(ApplyUpdate, RefusesArraysThatDoNotFit) {
   EXPECT_THROW(backend->prepare(args), InvalidArgument);
 }
 
+TEST(ApplyUpdate, TakesDecoupledDecayOffTheWeightAlone) {
+  // Without gradients AdamW shrinks weights by lr * decay, and its moments stay 0; Adam would move by lr whatever the decay is.
+  const UpdateSlice slice({AdamRule{.decoupled_decay = true}, DType::fp16, DType::fp16, true}, 64,
+                          {{.begin = 0, .end = 64, .parameter = 0, .weight_decay = 0.5F}});
+  for (std::int64_t i = 0; i < 64; ++i) {
+    UpdateSlice::set(slice.master, i, 8);
+    for (const Tensor* tensor : {&slice.gradient, &slice.moment1, &slice.moment2}) UpdateSlice::set(*tensor, i, 0);
+  }
+  slice.state().learning_rate = 0x1p-3F;
+  slice.apply();
+  EXPECT_EQ(UpdateSlice::get(slice.master, 7), 8 - 8 * 0x1p-4F);
+  EXPECT_EQ(UpdateSlice::get(slice.moment1, 7), 0);
+}
+
+TEST(UpdateRule, IsKnownByName) {
+  EXPECT_EQ(name(SgdRule{}), "sgd");
+  EXPECT_EQ(name(SgdRule{.nesterov = true}), "nesterov");
+  EXPECT_EQ(name(AdamRule{}), "adam");
+  EXPECT_EQ(name(AdamRule{.decoupled_decay = true}), "adamw");
+  EXPECT_EQ(name(AdagradRule{}), "adagrad");
+  EXPECT_EQ(name(RmsPropRule{}), "rmsprop");
+}
+
 TEST(UpdateRule, RefusesConstantsThatHaveNoMeaning) {
   EXPECT_THROW(validate(SgdRule{.momentum = 1}), InvalidArgument);
   EXPECT_THROW(validate(AdamRule{.beta1 = -0.1}), InvalidArgument);
@@ -253,6 +242,14 @@ TEST(UpdateRule, RefusesConstantsThatHaveNoMeaning) {
   EXPECT_THROW(validate(AdamRule{.epsilon = 0}), InvalidArgument);
   EXPECT_THROW(validate(AdamRule{.epsilon = 1e-60}), InvalidArgument);  // zero in FP32
   EXPECT_NO_THROW(validate(AdamRule{}));
+  EXPECT_THROW(validate(SgdRule{.momentum = 0, .nesterov = true}), InvalidArgument);
+  EXPECT_THROW(validate(AdagradRule{.initial = -1}), InvalidArgument);
+  EXPECT_THROW(validate(AdagradRule{.epsilon = 0}), InvalidArgument);
+  EXPECT_THROW(validate(RmsPropRule{.alpha = 1}), InvalidArgument);
+  EXPECT_THROW(validate(RmsPropRule{.epsilon = 1e39}), InvalidArgument);  // infinite in FP32
+  EXPECT_THROW(validate(RmsPropRule{.momentum = -1}), InvalidArgument);
+  EXPECT_NO_THROW(validate(AdagradRule{}));
+  EXPECT_NO_THROW(validate(RmsPropRule{}));
 }
 
 }  // namespace

@@ -33,17 +33,30 @@ inline const SliceCase kSliceCases[] = {
     {AdamRule{}, DType::fp32, DType::fp32, false},
     {AdamRule{}, DType::bf16, DType::fp32, true},
     {AdamRule{.beta1 = 0.5, .epsilon = 1e-3}, DType::bf16, DType::bf16, true},
+    {AdamRule{.decoupled_decay = true}, DType::fp16, DType::fp16, true},
+    {SgdRule{.nesterov = true}, DType::fp16, DType::fp16, true},
+    {SgdRule{.momentum = 0.5, .nesterov = true}, DType::fp32, DType::fp32, false},
+    {AdagradRule{}, DType::fp16, DType::fp16, true},
+    {AdagradRule{.initial = 0.1, .epsilon = 1e-7}, DType::fp32, DType::fp32, false},
+    {RmsPropRule{}, DType::bf16, DType::fp32, true},
+    {RmsPropRule{.alpha = 0.9}, DType::fp16, DType::fp16, false},
+    {RmsPropRule{.momentum = 0.9}, DType::fp16, DType::fp16, true},
+    {RmsPropRule{.alpha = 0.9, .epsilon = 1e-3, .momentum = 0.5}, DType::bf16, DType::bf16, true},
 };
 
 /// The arrays of a slice in the host's memory, and a backend's kernels on them.
 class UpdateSlice {
  public:
+  static constexpr int kWireExponent = 2;
+
   UpdateSlice(const SliceCase& what, std::int64_t elements, std::vector<UpdateSegment> segments, std::string_view set = "cpu")
       : UpdateSlice(what, elements, std::move(segments), set == "cpu" ? make_cpu_backend(1) : make_reference_backend()) {}
 
   UpdateSlice(const SliceCase& what, std::int64_t elements, const std::vector<UpdateSegment>& segments,
               std::shared_ptr<Backend> backend)
-      : backend_(std::move(backend)), stream_(backend_->make_stream("test")) {
+      : squares_first_(std::holds_alternative<AdagradRule>(what.rule) || std::holds_alternative<RmsPropRule>(what.rule)),
+        backend_(std::move(backend)),
+        stream_(backend_->make_stream("test")) {
     add_update_kernels(*backend_);
     const auto host = make_reference_backend();
     const auto tensor = [&](DType dtype, std::int64_t n) { return host->allocate_tensor(dtype, Shape{n}, MemoryKind::state); };
@@ -66,21 +79,21 @@ class UpdateSlice {
     update_ = {.rule = what.rule,
                .segments = segments,
                .gradient = gradient,
-               .wire_exponent = 2,
+               .wire_exponent = kWireExponent,
                .master = optional(what.master, master),
                .moment1 = optional(moments(what.rule) > 0, moment1),
                .moment2 = optional(moments(what.rule) > 1, moment2),
                .weight = weight,
                .state = state_,
                .overflow = overflow_};
-    check_ = {.segments = segments, .gradient = gradient, .wire_exponent = 2, .state = state_, .record = record_};
+    check_ = {.segments = segments, .gradient = gradient, .wire_exponent = kWireExponent, .state = state_, .record = record_};
   }
 
   StepState& state() const { return *static_cast<StepState*>(state_.view().raw()); }
   AgreementRecord& record() const { return *static_cast<AgreementRecord*>(record_.view().raw()); }
   std::int32_t& overflow() const { return *overflow_.span<std::int32_t>().data(); }
 
-  /// Numbers of either sign of the sizes that training sees.
+  /// Numbers of the sizes that training sees, of either sign but for moments of squares.
   void fill(std::uint32_t seed) const {
     const auto next = [&seed] {  // uniform in [-2, 2)
       seed = seed * 1664525U + 1013904223U;
@@ -91,7 +104,8 @@ class UpdateSlice {
       const float w = next();
       set(weight, i, w);
       set(master, i, w);
-      set(moment1, i, next() * 0.1F);
+      const float m1 = next() * 0.1F;
+      set(moment1, i, squares_first_ ? std::abs(m1) : m1);
       set(moment2, i, std::abs(next()) * 0.01F);
     }
   }
@@ -119,6 +133,7 @@ class UpdateSlice {
   Tensor gradient, weight, master, moment1, moment2;
 
  private:
+  bool squares_first_;  // the first moments are of squares
   std::shared_ptr<Backend> backend_;
   std::unique_ptr<Stream> stream_;
   Tensor state_, record_, overflow_;

@@ -17,6 +17,7 @@ TEST(RemoteOptimizer, MakesTheSameSteps) {
   for (const int ranks : {1, 2, 3}) {
     expect_same_steps(ranks, SgdRule{}, GradSync::all_reduce, true, Precision::mixed);
     expect_same_steps(ranks, AdamRule{}, GradSync::reduce_scatter, true, Precision::bf16);
+    expect_same_steps(ranks, RmsPropRule{.momentum = 0.9}, GradSync::all_reduce, true, Precision::mixed);
     expect_same_steps(ranks, AdamRule{}, GradSync::fp32_accumulate, true, Precision::mixed);
     expect_same_steps(ranks, SgdRule{}, GradSync::all_reduce, false, Precision::fp32);
     expect_same_steps(ranks, SgdRule{.momentum = 0}, GradSync::all_reduce, true, Precision::fp16);

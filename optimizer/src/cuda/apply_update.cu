@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "cuda/cuda_kernel.h"
 #include "cuda/device_array.h"
@@ -121,11 +122,9 @@ std::function<void(Stream&)> make_with(Backend& backend, const ApplyUpdate& args
 
 std::function<void(Stream&)> make(Backend& backend, const ApplyUpdate& args) {
   check(args);
-  switch (moments(args.rule)) {
-    case 0: return make_with<SgdArithmetic>(backend, args);
-    case 1: return make_with<MomentumArithmetic>(backend, args);
-    default: return make_with<AdamArithmetic>(backend, args);
-  }
+  return dispatch_arithmetic(numbers_of(args.rule).form, [&](auto arithmetic) {
+    return make_with<typename decltype(arithmetic)::type>(backend, args);
+  });
 }
 
 }  // namespace apply_update_kernels

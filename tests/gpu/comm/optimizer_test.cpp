@@ -35,6 +35,7 @@ TEST(OptimizerWithNccl, MakesTheStepsOfTheCpuInEveryFormOfGradSync) {
   for (const int ranks : {1, 2}) {
     expect_steps_of_the_cpu(ranks, SgdRule{}, GradSync::all_reduce, true, Precision::mixed);
     expect_steps_of_the_cpu(ranks, AdamRule{}, GradSync::reduce_scatter, true, Precision::bf16);
+    expect_steps_of_the_cpu(ranks, AdamRule{.decoupled_decay = true}, GradSync::all_reduce, true, Precision::mixed);
     expect_steps_of_the_cpu(ranks, SgdRule{}, GradSync::all_reduce, false, Precision::fp32);
     expect_steps_of_the_cpu(ranks, SgdRule{.momentum = 0}, GradSync::reduce_scatter, true, Precision::fp16);
   }

@@ -9,25 +9,50 @@
 
 namespace minim {
 
-/// v = momentum * v + g + decay * w; w -= lr * v. The form that PyTorch and the paper's frameworks use.
+// In all rules g is the unscaled gradient, to which decay * w has been added unless the rule says otherwise. Moments start at 0.
+
+/// v = momentum * v + g; w -= lr * v. The form that PyTorch and the paper's frameworks use.
 /// Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
 struct SgdRule {
   double momentum = 0.9;
+  bool nesterov = false;  ///< w -= lr * (g + momentum * v): the momentum of the next step ahead, in PyTorch's form
 };
 
-/// Source: Kingma and Ba, "Adam", arXiv:1412.6980, algorithm 1; weight decay is added to the gradient.
+/// m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g^2; w -= lr * m' / (sqrt(v') + epsilon), where m' and v' are m
+/// and v over 1 - beta^t.
+/// Source: Kingma and Ba, "Adam", arXiv:1412.6980, algorithm 1.
 struct AdamRule {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
+  /// AdamW: decay leaves g alone and takes lr * decay * w off the weight instead, as PyTorch's does.
+  /// Source: Loshchilov and Hutter, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2.
+  bool decoupled_decay = false;
 };
 
-using UpdateRule = std::variant<SgdRule, AdamRule>;
+/// s += g^2; w -= lr * g / (sqrt(initial + s) + epsilon).
+/// Source: Duchi et al., "Adaptive subgradient methods", JMLR 12 (2011), figure 1, diagonal; epsilon is its delta.
+struct AdagradRule {
+  double initial = 0;  ///< TensorFlow's initial accumulator value; the moment is the sum without it
+  double epsilon = 1e-10;
+};
+
+/// s = alpha * s + (1 - alpha) * g^2; v = momentum * v + g / (sqrt(s) + epsilon); w -= lr * v. Epsilon is outside of the root, as in
+/// PyTorch; TensorFlow has it inside.
+/// Source: Tieleman and Hinton, "Neural networks for machine learning", lecture 6e, 2012.
+struct RmsPropRule {
+  double alpha = 0.99;
+  double epsilon = 1e-8;
+  double momentum = 0;
+};
+
+using UpdateRule = std::variant<SgdRule, AdamRule, AdagradRule, RmsPropRule>;
 
 /// Throws InvalidArgument that names the value.
 void validate(const UpdateRule& rule);
-/// Moments per parameter: 1 for SGD with momentum (0 without), 2 for Adam.
+/// Moments per parameter: v; m and v; s; s and, with momentum, v.
 int moments(const UpdateRule& rule);
+/// "sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop".
 std::string_view name(const UpdateRule& rule);
 
 /// Parameters of a slice that share a group: elements [begin, end) of the slice.
