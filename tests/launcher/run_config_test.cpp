@@ -115,6 +115,48 @@ TEST(RunConfig, RefusalsNameTheOption) {
   EXPECT_NE(error_of_resolving(config).find("--lr"), std::string::npos);
 }
 
+TEST(RunConfig, NumbersOfTheRuleFollowTheOptimizer) {
+  RunConfig config;
+  EXPECT_EQ(resolve(config).momentum, 0.9);
+  EXPECT_EQ(resolve(config).weight_decay, 1e-4);
+  config.optimizer = "adamw";
+  EXPECT_EQ(resolve(config).lr, 0.001);
+  EXPECT_EQ(resolve(config).weight_decay, 0.01);
+  EXPECT_EQ(resolve(config).epsilon, 1e-8);
+  config.optimizer = "rmsprop";
+  EXPECT_EQ(resolve(config).momentum, 0);
+  config.momentum = 0.5;
+  config.weight_decay = 0;
+  EXPECT_EQ(resolve(config).momentum, 0.5);
+  EXPECT_EQ(resolve(config).weight_decay, 0);
+}
+
+TEST(RunConfig, RefusalsOfTheRuleNameTheOption) {
+  const auto expect = [](const char* part, const char* optimizer, double RunConfig::*member, double value) {
+    RunConfig config;
+    config.optimizer = optimizer;
+    config.*member = value;
+    EXPECT_NE(error_of_resolving(config).find(part), std::string::npos) << error_of_resolving(config);
+  };
+  expect("--momentum is -0.5", "rmsprop", &RunConfig::momentum, -0.5);
+  expect("--weight-decay", "adamw", &RunConfig::weight_decay, -2);
+  expect("--beta1", "adam", &RunConfig::beta1, 1);
+  expect("--beta2", "adamw", &RunConfig::beta2, -1);
+  expect("--alpha", "rmsprop", &RunConfig::alpha, 1);
+  expect("--initial-accumulator", "adagrad", &RunConfig::initial_accumulator, -1);
+  expect("--epsilon", "adam", &RunConfig::epsilon, -1e-8);
+  expect("--optimizer adam: Adam: epsilon", "adam", &RunConfig::epsilon, 1e-60);
+  expect("--power", "sgd", &RunConfig::power, 0);
+  RunConfig config;
+  config.nesterov = true;
+  EXPECT_EQ(error_of_resolving(config), "");
+  config.momentum = 0;
+  EXPECT_NE(error_of_resolving(config).find("--nesterov"), std::string::npos);
+  config.momentum = 0.9;
+  config.optimizer = "adam";
+  EXPECT_NE(error_of_resolving(config).find("--nesterov"), std::string::npos);
+}
+
 TEST(RunConfig, RefusesWhatItsTypesCannotHold) {
   RunConfig config;
   config.accumulate = (std::int64_t{1} << 32) + 1;
@@ -164,6 +206,38 @@ TEST(ResumeConflict, LengthMayChangeUnderAConstantRateOnly) {
   EXPECT_NE(resume_conflict(before, now, true).find("cosine schedule depends on it"), std::string::npos);
   before.schedule = now.schedule = "constant";
   EXPECT_EQ(resume_conflict(before, now, true), "");
+}
+
+TEST(ResumeConflict, NumbersOfTheRuleStay) {
+  const RunConfig before = resolve(RunConfig{});
+  RunConfig now = before;
+  now.nesterov = true;
+  EXPECT_NE(resume_conflict(before, now, true).find("--nesterov true differs from the run's false"), std::string::npos);
+  now = before;
+  now.optimizer = "rmsprop";
+  EXPECT_NE(resume_conflict(before, resolve(now), true).find("--optimizer \"rmsprop\""), std::string::npos);
+}
+
+TEST(OptimizerConfig, HasTheRuleThatIsAskedFor) {
+  const auto rule_of = [](const char* optimizer, bool nesterov = false) {
+    RunConfig config;
+    config.optimizer = optimizer;
+    config.nesterov = nesterov;
+    config.initial_accumulator = 0.1;
+    return optimizer_config(resolve(config), 10).rule;
+  };
+  EXPECT_EQ(name(rule_of("sgd", true)), "nesterov");
+  for (const char* optimizer : {"sgd", "adam", "adamw", "adagrad", "rmsprop"}) EXPECT_EQ(name(rule_of(optimizer)), optimizer);
+  EXPECT_EQ(std::get<AdagradRule>(rule_of("adagrad")).initial, 0.1);
+  EXPECT_EQ(std::get<AdagradRule>(rule_of("adagrad")).epsilon, 1e-10);
+  EXPECT_EQ(std::get<RmsPropRule>(rule_of("rmsprop")).alpha, 0.99);
+}
+
+TEST(OptimizerConfig, HasTheSchedulesPower) {
+  RunConfig config;
+  config.schedule = "poly";
+  config.power = 2;
+  EXPECT_EQ(optimizer_config(resolve(config), 10).schedule.power, 2);
 }
 
 TEST(OptimizerConfig, MilestonesAreFractionsOfTheRun) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "command/rule_config.h"
 #include "command/run_options.h"
 #include "command/toml.h"
 #include "minim/optimizer/loss_scaler.h"
@@ -85,9 +86,15 @@ void check_numbers(const RunConfig& config) {
   require_at_least<std::int64_t>("loss-scale-interval", config.loss_scale_interval, 1);
   require_at_least("lr", config.lr, 0.0);
   require_fraction("momentum", config.momentum);
+  require_fraction("beta1", config.beta1);
+  require_fraction("beta2", config.beta2);
+  require_fraction("alpha", config.alpha);
+  require_at_least("epsilon", config.epsilon, 0.0);
+  require_at_least("initial-accumulator", config.initial_accumulator, 0.0);
   require_at_least("weight-decay", config.weight_decay, 0.0);
   require_at_least<std::int64_t>("warmup", config.warmup, 0);
   require_at_least("clip", config.clip, 0.0);
+  if (!(config.power > 0)) throw InvalidArgument(fmt::format("--power is {}, it must be above 0", config.power));
   if (!(config.gamma > 0 && config.gamma <= 1)) {
     throw InvalidArgument(fmt::format("--gamma is {}, it must be above 0 and at most 1", config.gamma));
   }
@@ -130,16 +137,17 @@ std::vector<Difference> differences(const RunConfig& before, const RunConfig& no
 }  // namespace
 
 RunConfig resolve(RunConfig config) {
+  config = with_usual_numbers(std::move(config));
   check_data(config);
   check_numbers(config);
   check_manner(config);
+  check_rule(config);
   if (config.loss_scale == "auto") config.loss_scale = gradients_are_fp16(config) ? "dynamic" : "off";
   if (config.loss_scale != "off" && !gradients_are_fp16(config)) {
     throw InvalidArgument(fmt::format("--loss-scale {} is for FP16 gradients: with --precision {} it can only be off",
                                       config.loss_scale, config.precision));
   }
   if (config.augment == "auto") config.augment = is_of_photos(config) ? "crop-flip" : "none";
-  if (config.lr == 0) config.lr = config.optimizer == "adam" ? 0.001 : 0.02;
   try {
     validate(loss_scale_config(config));
   } catch (const InvalidArgument& error) {
@@ -203,14 +211,12 @@ LossScaleConfig loss_scale_config(const RunConfig& config) {
 
 OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_steps) {
   OptimizerConfig result;
-  if (config.optimizer == "adam")
-    result.rule = AdamRule{};
-  else
-    result.rule = SgdRule{.momentum = config.momentum};
+  result.rule = update_rule(config);
   result.loss_scale = loss_scale_config(config);
   result.schedule = {
       .kind = parse_schedule(config.schedule), .base = config.lr, .warmup_steps = config.warmup, .total_steps = total_steps};
   result.schedule.gamma = config.gamma;
+  result.schedule.power = config.power;
   for (const double fraction : parse_milestones(config.milestones)) {
     result.schedule.milestones.push_back(std::llround(fraction * static_cast<double>(total_steps)));
   }

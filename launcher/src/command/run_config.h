@@ -10,6 +10,9 @@
 
 namespace minim::command {
 
+/// Stands for what is usual for the optimizer, where 0 has a meaning of its own.
+inline constexpr double kUsual = -1;
+
 /// Everything that a training run is told. Each member is an option of the command line and a key of the configuration file.
 struct RunConfig {
   std::string model = "lenet";
@@ -35,12 +38,18 @@ struct RunConfig {
 
   std::string optimizer = "sgd";
   double lr = 0;  ///< 0: what is usual for the optimizer
-  double momentum = 0.9;
-  double weight_decay = 1e-4;
+  double momentum = kUsual;
+  double weight_decay = kUsual;
+  bool nesterov = false;
+  double beta1 = 0.9, beta2 = 0.999;
+  double alpha = 0.99;
+  double initial_accumulator = 0;
+  double epsilon = 0;  ///< 0: what is usual
   std::string schedule = "cosine";
   std::int64_t warmup = 0;
   std::string milestones = "0.5,0.75";
   double gamma = 0.1;
+  double power = 1;
   double clip = 0;
 
   std::string grad_sync = "all-reduce";

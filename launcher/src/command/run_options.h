@@ -90,15 +90,32 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"},
         c.loss_scale_interval);
 
-  visit(OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam"}}, c.optimizer);
-  visit(OptionInfo{"lr", kOptimizer, "Learning rate of the global batch [default: sgd 0.02, adam 0.001]"}, c.lr);
-  visit(OptionInfo{"momentum", kOptimizer, "Momentum of sgd"}, c.momentum);
-  visit(OptionInfo{"weight-decay", kOptimizer, "Weight decay, of all but normalisation and bias"}, c.weight_decay);
-  visit(OptionInfo{"schedule", kOptimizer, "Learning rate over the run", numbers, {"constant", "step", "cosine"}}, c.schedule);
+  visit(OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam", "adamw", "adagrad", "rmsprop"}}, c.optimizer);
+  visit(OptionInfo{"lr", kOptimizer,
+                   "Learning rate of the global batch [default: sgd 0.02, adagrad 0.01, adam, adamw and rmsprop 0.001]"},
+        c.lr);
+  visit(OptionInfo{"momentum", kOptimizer, "Momentum of sgd and rmsprop [default: sgd 0.9, rmsprop 0]"}, c.momentum);
+  visit(OptionInfo{"weight-decay", kOptimizer,
+                   "Weight decay, of all but normalisation and bias; adamw's is apart from the gradient [default: adamw 0.01, "
+                   "others 0.0001]"},
+        c.weight_decay);
+  visit(OptionInfo{"nesterov", kOptimizer, "Nesterov's form of sgd's momentum"}, c.nesterov);
+  visit(OptionInfo{"beta1", kOptimizer, "How much of the mean gradient adam and adamw keep at each step"}, c.beta1);
+  visit(OptionInfo{"beta2", kOptimizer, "The same of the mean squared gradient"}, c.beta2);
+  visit(OptionInfo{"alpha", kOptimizer, "How much of the mean squared gradient rmsprop keeps at each step"}, c.alpha);
+  visit(OptionInfo{"initial-accumulator", kOptimizer, "What adagrad's sum of squared gradients starts from"},
+        c.initial_accumulator);
+  visit(OptionInfo{"epsilon", kOptimizer,
+                   "Added to the root of squared gradients that updates are divided by [default: adagrad 1e-10, others 1e-8]"},
+        c.epsilon);
+  visit(OptionInfo{"schedule", kOptimizer, "Learning rate over the run", numbers, {"constant", "step", "cosine", "poly"}},
+        c.schedule);
   visit(OptionInfo{"warmup", kOptimizer, "Steps over which the rate rises to --lr"}, c.warmup);
   visit(OptionInfo{"milestones", kOptimizer, "Fractions of the run at which --schedule step multiplies the rate by --gamma"},
         c.milestones);
   visit(OptionInfo{"gamma", kOptimizer, "Factor at each milestone"}, c.gamma);
+  visit(OptionInfo{"power", kOptimizer, "Power of what is left of the run, which --schedule poly multiplies the rate by"},
+        c.power);
   visit(OptionInfo{"clip", kOptimizer, "Largest norm of the global gradient; 0: no clipping"}, c.clip);
 
   visit(OptionInfo{"grad-sync", kRanks, "How gradients are added", numbers, {"all-reduce", "reduce-scatter", "fp32-accumulate"}},
