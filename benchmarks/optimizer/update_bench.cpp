@@ -69,6 +69,7 @@ class Slice {
                                           .moment2 = moment2_,
                                           .weight = weight_,
                                           .state = state_,
+                                          .ratios = {},
                                           .overflow = overflow_});
   }
 

@@ -17,6 +17,12 @@ int group_index(std::span<const ParameterGroup> groups, const std::string& name)
   return found == groups.end() ? -1 : static_cast<int>(found - groups.begin());
 }
 
+/// Of a parameter whose group there is.
+float weight_decay_of(const Parameter& parameter, std::span<const ParameterGroup> groups) {
+  const ParameterGroup& group = groups[static_cast<std::size_t>(group_index(groups, parameter.group))];
+  return parameter.decay ? static_cast<float>(group.weight_decay) : 0.0F;
+}
+
 void require_not_negative(double value, const std::string& what) {
   if (!std::isfinite(value) || value < 0)
     throw InvalidArgument(fmt::format("{} is {}, wanted finite and not negative", what, value));
@@ -86,9 +92,17 @@ std::vector<UpdateSegment> segments_of(const Bucket& bucket, std::int64_t begin,
                         .parameter = parameter_indices.at(entry.parameter),
                         .group = group_at,
                         .learning_rate_factor = static_cast<float>(group.learning_rate_factor),
-                        .weight_decay = entry.parameter->decay ? static_cast<float>(group.weight_decay) : 0.0F});
+                        .weight_decay = weight_decay_of(*entry.parameter, groups)});
   }
   return segments;
+}
+
+std::vector<TrustParameter> trust_parameters(std::span<Parameter* const> parameters, std::span<const ParameterGroup> groups) {
+  std::vector<TrustParameter> result;
+  for (const Parameter* parameter : parameters) {
+    result.push_back({.adapts = parameter->decay, .weight_decay = weight_decay_of(*parameter, groups)});
+  }
+  return result;
 }
 
 }  // namespace minim

@@ -7,6 +7,7 @@
 
 #include "minim/comm/buckets.h"
 #include "minim/optimizer/sharded_optimizer.h"
+#include "trust_kernels.h"
 
 namespace minim {
 
@@ -29,12 +30,16 @@ std::vector<UpdateSegment> segments_of(const Bucket& bucket, std::int64_t begin,
                                        const std::unordered_map<const Parameter*, int>& parameter_indices,
                                        std::span<const ParameterGroup> groups);
 
+/// What the trust ratio of each parameter depends on.
+std::vector<TrustParameter> trust_parameters(std::span<Parameter* const> parameters, std::span<const ParameterGroup> groups);
+
 /// A bucket with this rank's arrays, its kernels bound to them, and where it stands in the step under way.
 struct BucketState {
   Bucket* bucket = nullptr;
   BucketShare share;
   Tensor master, moment1, moment2, sums;
   std::unique_ptr<KernelCall> check, update;
+  std::unique_ptr<KernelCall> measure;  ///< of rules that have trust ratios
 
   int parameters_ready = 0;
   Event gradients_complete;

@@ -2,12 +2,14 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "agreement_state.h"
 #include "bucket_state.h"
+#include "trust_state.h"
 
 namespace minim {
 
@@ -45,6 +47,7 @@ struct ShardedOptimizer::Impl {
   void issue_reductions();
   void issue_reduction(BucketState& bucket);
   void agree(Stream& compute);
+  void make_trust_ratios(Stream& compute);
 
   // optimizer_arrays.cpp
   bool has_array(const std::string& array) const;
@@ -65,6 +68,7 @@ struct ShardedOptimizer::Impl {
   BucketSet bucket_set;
   std::vector<BucketState> buckets;
   AgreementState agreement;
+  std::optional<TrustState> trust;  // of rules that have trust ratios
   std::unordered_map<const Parameter*, Place> places;
   std::vector<std::unique_ptr<KernelCall>> zero_gradient;  // of each parameter
 

@@ -3,6 +3,7 @@
 #include "agreement_state.h"
 #include "bucket_state.h"
 #include "minim/runtime/error.h"
+#include "trust_state.h"
 
 namespace minim {
 
@@ -35,6 +36,9 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
     if (share.has_sums) memory.workspace_bytes += bucket.slice_elements(world_size) * kFloatBytes;
   }
   memory.state_bytes = AgreementState::size_bytes(world_size, static_cast<std::int64_t>(learning_rates(config.schedule).size()));
+  if (has_trust_ratios(config.rule)) {
+    memory.state_bytes += TrustState::size_bytes(static_cast<std::int64_t>(parameters.size()), config.shard ? world_size : 1);
+  }
   memory.staging_bytes = AgreementState::staging_bytes();
   return memory;
 }
@@ -50,6 +54,10 @@ std::int64_t update_traffic_bytes(std::span<Parameter* const> parameters, int wo
     const std::int64_t master_bytes = share.has_master ? 2 * kFloatBytes + weight_bytes : 2 * weight_bytes;
     traffic_bytes += (share.check_end - share.check_begin) * gradient_bytes;
     traffic_bytes += share.elements() * (gradient_bytes + master_bytes + share.moments * 2 * kFloatBytes);
+    if (!has_trust_ratios(config.rule)) continue;
+    const std::int64_t measured_moments = share.moments > 1 ? share.moments : 0;  // LAMB's step, but LARS's gradient
+    const std::int64_t measured_weight_bytes = share.has_master ? kFloatBytes : weight_bytes;
+    traffic_bytes += share.elements() * (gradient_bytes + measured_weight_bytes + measured_moments * kFloatBytes);
   }
   return traffic_bytes;
 }

@@ -65,8 +65,40 @@ double sum_squares_block(ConstTensorView gradient, std::int64_t begin, std::int6
                            [&](auto type) { return sum_squares_typed(gradient.data<decltype(type)>(), begin, end); });
 }
 
+template <class Arithmetic, class G, class W>
+ParameterSquares measure_typed(const MeasureUpdate& args, const UpdateConstants& constants, std::int64_t begin,
+                               std::int64_t end) {
+  const Arithmetic arithmetic(constants);
+  double weights[kSumLanes] = {}, updates[kSumLanes] = {};
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float g = to_float(args.gradient.data<G>()[i]);
+    const float w = args.master.present() ? args.master.data<float>()[i] : to_float(args.weight.data<W>()[i]);
+    float u;
+    if constexpr (Arithmetic::kMeasuresMoments) {
+      u = arithmetic.measured(g, w, args.moment1.data<float>()[i], args.moment2.data<float>()[i]);
+    } else {
+      u = arithmetic.measured(g, w);
+    }
+    weights[(i - begin) % kSumLanes] += static_cast<double>(w) * static_cast<double>(w);
+    updates[(i - begin) % kSumLanes] += static_cast<double>(u) * static_cast<double>(u);
+  }
+  return {.weight = add_lanes(weights), .update = add_lanes(updates)};
+}
+
+ParameterSquares measure_block(const MeasureUpdate& args, const UpdateConstants& constants, std::int64_t begin,
+                               std::int64_t end) {
+  return dispatch_trust_arithmetic(numbers_of(args.rule).form, [&](auto arithmetic) {
+    using Arithmetic = typename decltype(arithmetic)::type;
+    return dispatch_floating(args.weight.dtype(), [&](auto type) {
+      using W = decltype(type);
+      if (args.gradient.dtype() == DType::fp32) return measure_typed<Arithmetic, float, W>(args, constants, begin, end);
+      return measure_typed<Arithmetic, W, W>(args, constants, begin, end);
+    });
+  });
+}
+
 }  // namespace
 
-BlockFunctions reference_blocks() { return {.update = update_block, .sum_squares = sum_squares_block}; }
+BlockFunctions reference_blocks() { return {.update = update_block, .sum_squares = sum_squares_block, .measure = measure_block}; }
 
 }  // namespace minim

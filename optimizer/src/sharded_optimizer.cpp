@@ -60,6 +60,10 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
       ready(parameters.size()),
       outcome(initial_state(config.loss_scale)) {
   add_update_kernels(backend);
+  if (has_trust_ratios(config.rule)) {
+    trust.emplace(backend, config.rule, trust_parameters(parameters, config.groups), sharded ? rank : 0,
+                  sharded ? world_size : 1);
+  }
   const auto stream = backend.make_stream("set-up");
   std::unordered_map<const Parameter*, int> indices;
   for (Parameter* parameter : parameters) {
@@ -76,7 +80,7 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
     allocate_arrays(state, *stream);
     prepare_kernels(state, indices);
   }
-  for (Step& step : steps) step.works.reserve(2 * buckets.size() + 1);
+  for (Step& step : steps) step.works.reserve(2 * buckets.size() + 2);
 }
 
 void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket, Stream& stream) const {
@@ -105,15 +109,30 @@ void ShardedOptimizer::Impl::prepare_kernels(BucketState& state, const std::unor
                                      .wire_exponent = share.wire_exponent,
                                      .state = agreement.state(),
                                      .record = agreement.record()});
+  const std::vector<UpdateSegment> segments = segments_of(bucket, share.begin, share.end, indices, config.groups);
+  const TensorView weight = bucket.weights().slice(share.begin, share.end);
+  if (trust) {
+    state.measure = backend.prepare(MeasureUpdate{.rule = config.rule,
+                                                  .segments = segments,
+                                                  .gradient = gradient(share.begin, share.end),
+                                                  .wire_exponent = share.wire_exponent,
+                                                  .master = view(state.master),
+                                                  .weight = weight,
+                                                  .moment1 = view(state.moment1),
+                                                  .moment2 = view(state.moment2),
+                                                  .state = agreement.state(),
+                                                  .squares = trust->own_squares()});
+  }
   state.update = backend.prepare(ApplyUpdate{.rule = config.rule,
-                                             .segments = segments_of(bucket, share.begin, share.end, indices, config.groups),
+                                             .segments = segments,
                                              .gradient = gradient(share.begin, share.end),
                                              .wire_exponent = share.wire_exponent,
                                              .master = view(state.master),
                                              .moment1 = view(state.moment1),
                                              .moment2 = view(state.moment2),
-                                             .weight = bucket.weights().slice(share.begin, share.end),
+                                             .weight = weight,
                                              .state = agreement.state(),
+                                             .ratios = trust ? trust->ratios() : TensorView(),
                                              .overflow = agreement.overflow()});
 }
 
@@ -175,6 +194,17 @@ void ShardedOptimizer::Impl::agree(Stream& compute) {
   step(begun).works.push_back(gather);
   gather.precede(compute);
   agreement.fold(compute);
+}
+
+void ShardedOptimizer::Impl::make_trust_ratios(Stream& compute) {
+  if (!trust) return;
+  for (const BucketState& bucket : buckets) bucket.measure->launch(compute);
+  if (sharded) {
+    const Work gather = communicator.all_gather(trust->squares(), {.label = "norms", .after = compute.record()});
+    step(begun).works.push_back(gather);
+    gather.precede(compute);
+  }
+  trust->fold(compute);
 }
 
 ShardedOptimizer::ShardedOptimizer(Backend& backend, Communicator& communicator, std::vector<Parameter*> parameters,
@@ -239,6 +269,7 @@ void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstT
     bucket.check->launch(compute);
   }
   impl_->agree(compute);
+  impl_->make_trust_ratios(compute);
   for (BucketState& bucket : impl_->buckets) bucket.update->launch(compute);
   impl_->agreement.fetch(compute, slot);
   impl_->step(impl_->begun).fetched = compute.record();

@@ -96,6 +96,50 @@ struct SquaresMomentumArithmetic {
   }
 };
 
+struct LarsArithmetic {
+  static constexpr int kMoments = 1;
+  static constexpr bool kMeasuresMoments = false;
+  Lane unscale, decay, rate, momentum;
+
+  MINIM_HOST_DEVICE explicit LarsArithmetic(const UpdateConstants& c)
+      : unscale(splat(c.unscale)), decay(splat(c.decay)), rate(splat(c.rate)), momentum(splat(c.momentum)) {}
+  /// What MeasureUpdate takes the norm of.
+  MINIM_HOST_DEVICE Lane measured(Lane g, Lane /*w*/) const { return g * unscale; }
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& velocity) const {
+    velocity = momentum * velocity + rate * (g * unscale + decay * w);
+    return w - velocity;
+  }
+};
+
+struct LambArithmetic {
+  static constexpr int kMoments = 2;
+  static constexpr bool kMeasuresMoments = true;
+  Lane unscale, decay, rate, beta1, rest1, beta2, rest2, mean_scale, deviation_scale, epsilon;
+
+  MINIM_HOST_DEVICE explicit LambArithmetic(const UpdateConstants& c)
+      : unscale(splat(c.unscale)),
+        decay(splat(c.decay)),
+        rate(splat(c.rate)),
+        beta1(splat(c.beta1)),
+        rest1(splat(c.rest1)),
+        beta2(splat(c.beta2)),
+        rest2(splat(c.rest2)),
+        mean_scale(splat(c.mean_scale)),
+        deviation_scale(splat(c.deviation_scale)),
+        epsilon(splat(c.epsilon)) {}
+  MINIM_HOST_DEVICE Lane step(Lane g, Lane w, Lane& mean, Lane& square) const {
+    const Lane gradient = g * unscale;
+    mean = beta1 * mean + rest1 * gradient;
+    square = beta2 * square + rest2 * (gradient * gradient);
+    return mean_scale * mean / (square_root(square) * deviation_scale + epsilon) + decay * w;
+  }
+  /// What MeasureUpdate takes the norm of.
+  MINIM_HOST_DEVICE Lane measured(Lane g, Lane w, Lane mean, Lane square) const { return step(g, w, mean, square); }
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& mean, Lane& square) const {
+    return w - rate * step(g, w, mean, square);
+  }
+};
+
 /// Calls `f` with the arithmetic of that form, as std::type_identity.
 template <class F>
 auto dispatch_arithmetic(RuleForm form, F&& f) {
@@ -104,6 +148,15 @@ auto dispatch_arithmetic(RuleForm form, F&& f) {
     case RuleForm::momentum: return f(std::type_identity<MomentumArithmetic>{});
     case RuleForm::adam: return f(std::type_identity<AdamArithmetic>{});
     case RuleForm::squares: return f(std::type_identity<SquaresArithmetic>{});
-    default: return f(std::type_identity<SquaresMomentumArithmetic>{});
+    case RuleForm::squares_momentum: return f(std::type_identity<SquaresMomentumArithmetic>{});
+    case RuleForm::lars: return f(std::type_identity<LarsArithmetic>{});
+    default: return f(std::type_identity<LambArithmetic>{});
   }
+}
+
+/// The same for the forms that have trust ratios.
+template <class F>
+auto dispatch_trust_arithmetic(RuleForm form, F&& f) {
+  if (form == RuleForm::lars) return f(std::type_identity<LarsArithmetic>{});
+  return f(std::type_identity<LambArithmetic>{});
 }

@@ -4,6 +4,7 @@
 
 #include "minim/optimizer/update_rule.h"
 #include "sum_tree.h"
+#include "trust_kernels.h"
 #include "update_constants.h"
 
 namespace minim {
@@ -21,13 +22,15 @@ MINIM_HOST_DEVICE constexpr float overflow_limit(DType dtype) {
   return __builtin_inff();
 }
 
-/// The two loops over a block of elements [begin, end) of a slice, in some instruction set.
+/// The loops over a block of elements [begin, end) of a slice, in some instruction set.
 struct BlockFunctions {
   /// Updates; false when a weight is not finite in its storage type.
   bool (*update)(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore store, std::int64_t begin,
                  std::int64_t end);
   /// The sum of squares in FP64; not finite when and only when an element is not.
   double (*sum_squares)(ConstTensorView gradient, std::int64_t begin, std::int64_t end);
+  /// The sums of squares that a trust ratio is made of.
+  ParameterSquares (*measure)(const MeasureUpdate& args, const UpdateConstants& constants, std::int64_t begin, std::int64_t end);
 };
 
 /// Vectors, by run-time dispatch.

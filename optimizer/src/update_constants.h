@@ -10,7 +10,7 @@
 namespace minim {
 
 /// What rules have in common whose arithmetic differs in constants only: see update_arithmetic-inl.h.
-enum class RuleForm : std::uint8_t { sgd, momentum, adam, squares, squares_momentum };
+enum class RuleForm : std::uint8_t { sgd, momentum, adam, squares, squares_momentum, lars, lamb };
 
 /// The numbers of an update rule, for the CPU and a GPU alike.
 struct RuleNumbers {
@@ -22,6 +22,7 @@ struct RuleNumbers {
   double initial = 0;           ///< what the sum of squares starts from
   double epsilon = 0;
   bool decoupled_decay = false;  ///< weight decay that gradients do not see
+  double trust = 0;              ///< LARS's coefficient
 };
 RuleNumbers numbers_of(const UpdateRule& rule);
 
@@ -31,11 +32,12 @@ struct UpdateConstants {
   float unscale;    ///< StepState::unscale * 2^p
   float decay;      ///< of the gradient: 0 where it is decoupled
   float shrinkage;  ///< learning rate * decoupled decay
-  float rate;       ///< learning rate; Adam: divided by 1 - beta1^t
+  float rate;       ///< learning rate * trust ratio; Adam: divided by 1 - beta1^t
   float momentum;
   float gradient_part, velocity_part;  ///< momentum's step is this much of either: 0 and 1, Nesterov's 1 and momentum
   float beta1, rest1, beta2, rest2;    ///< rest1 = 1 - beta1
-  float deviation_scale;               ///< Adam: 1 / sqrt(1 - beta2^t)
+  float mean_scale;                    ///< LAMB: 1 / (1 - beta1^t)
+  float deviation_scale;               ///< Adam and LAMB: 1 / sqrt(1 - beta2^t)
   float initial;
   float epsilon;
 };
@@ -51,9 +53,9 @@ MINIM_HOST_DEVICE inline double power(double base, std::int64_t exponent) {
   return result;
 }
 
-/// `wire_scale` is 2^p.
+/// `wire_scale` is 2^p, `trust_ratio` 1 for rules without.
 MINIM_HOST_DEVICE inline UpdateConstants constants_of(const RuleNumbers& rule, const UpdateSegment& segment,
-                                                      const StepState& state, float wire_scale) {
+                                                      const StepState& state, float wire_scale, float trust_ratio) {
   UpdateConstants constants{};
   constants.unscale = state.unscale[segment.group] * wire_scale;
   double rate = static_cast<double>(state.learning_rate) * static_cast<double>(segment.learning_rate_factor);
@@ -68,11 +70,13 @@ MINIM_HOST_DEVICE inline UpdateConstants constants_of(const RuleNumbers& rule, c
   constants.rest2 = static_cast<float>(rule.rest2);
   constants.initial = static_cast<float>(rule.initial);
   constants.epsilon = static_cast<float>(rule.epsilon);
-  if (rule.form == RuleForm::adam) {
+  if (rule.form == RuleForm::adam || rule.form == RuleForm::lamb) {
+    const double mean_weight = 1 - power(rule.beta1, state.applied);
     constants.deviation_scale = static_cast<float>(1 / std::sqrt(1 - power(rule.beta2, state.applied)));
-    rate /= 1 - power(rule.beta1, state.applied);
+    constants.mean_scale = static_cast<float>(1 / mean_weight);
+    if (rule.form == RuleForm::adam) rate /= mean_weight;
   }
-  constants.rate = static_cast<float>(rate);
+  constants.rate = static_cast<float>(rate * static_cast<double>(trust_ratio));
   return constants;
 }
 

@@ -34,7 +34,11 @@ class Update {
     if (state.last_applied == 0) return;
     const RuleNumbers rule = numbers_of(args_.rule);
     const float scale = wire_scale(args_.wire_exponent);
-    for (std::size_t s = 0; s < constants_.size(); ++s) constants_[s] = constants_of(rule, args_.segments[s], state, scale);
+    for (std::size_t s = 0; s < constants_.size(); ++s) {
+      const UpdateSegment& segment = args_.segments[s];
+      const float ratio = args_.ratios.present() ? args_.ratios.data<float>()[segment.parameter] : 1.0F;
+      constants_[s] = constants_of(rule, segment, state, scale, ratio);
+    }
     std::int32_t worst = kNoOverflow;
     const auto blocks = static_cast<std::int64_t>(blocks_.size());
 #pragma omp parallel for schedule(static) reduction(min : worst) if (blocks > 1)

@@ -60,7 +60,22 @@ void check(const ApplyUpdate& args) {
   require(!args.master.present() || is_array(args.master), "master weights are not FP32 or not as many as weights");
   require(moments(args.rule) < 1 || is_array(args.moment1), "first moments are absent, not FP32 or not as many as weights");
   require(moments(args.rule) < 2 || is_array(args.moment2), "second moments are absent, not FP32 or not as many as weights");
+  require(!has_trust_ratios(args.rule) || args.ratios.present(), "trust ratios are absent");
   require(args.overflow.present(), "the overflow flag is absent");
+}
+
+void check(const MeasureUpdate& args) {
+  const std::int64_t n = args.weight.elements();
+  check_segments(args.segments, n);
+  require(has_trust_ratios(args.rule), "the rule has no trust ratios to measure");
+  require(args.gradient.elements() == n, "gradients and weights differ in number");
+  require(args.gradient.dtype() == args.weight.dtype() || args.gradient.dtype() == DType::fp32,
+          "gradients are neither FP32 nor of the weights' type");
+  for (const ConstTensorView* moment : {&args.moment1, &args.moment2}) {
+    require(moments(args.rule) < 2 || (moment->dtype() == DType::fp32 && moment->elements() == n),
+            "moments are absent, not FP32 or not as many as weights");
+  }
+  require(args.squares.present(), "sums of squares are absent");
 }
 
 void check(const CheckGradients& args) { check_segments(args.segments, args.gradient.elements()); }

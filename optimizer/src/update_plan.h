@@ -4,6 +4,7 @@
 
 #include "minim/optimizer/step_state.h"
 #include "minim/optimizer/update_rule.h"
+#include "trust_kernels.h"
 
 /// How the work on a slice is cut, for the CPU and a GPU alike.
 namespace minim {
@@ -27,6 +28,7 @@ CheckBlocks cut_by_group(const std::vector<UpdateSegment>& segments);
 /// Throw InvalidArgument where arrays, types and segments do not fit each other.
 void check(const ApplyUpdate& args);
 void check(const CheckGradients& args);
+void check(const MeasureUpdate& args);
 
 /// 2^p, exact.
 float wire_scale(int wire_exponent);

@@ -45,10 +45,23 @@ void check(const RmsPropRule& rule) {
   require_decay(rule.momentum, "RMSProp: momentum");
 }
 
+void check(const LarsRule& rule) {
+  require_decay(rule.momentum, "LARS: momentum");
+  require_positive(rule.trust, "LARS: trust coefficient");
+}
+
+void check(const LambRule& rule) {
+  require_decay(rule.beta1, "LAMB: beta1");
+  require_decay(rule.beta2, "LAMB: beta2");
+  require_positive(rule.epsilon, "LAMB: epsilon");
+}
+
 std::string_view name_of(const SgdRule& rule) { return rule.nesterov ? "nesterov" : "sgd"; }
 std::string_view name_of(const AdamRule& rule) { return rule.decoupled_decay ? "adamw" : "adam"; }
 std::string_view name_of(const AdagradRule& /*rule*/) { return "adagrad"; }
 std::string_view name_of(const RmsPropRule& /*rule*/) { return "rmsprop"; }
+std::string_view name_of(const LarsRule& /*rule*/) { return "lars"; }
+std::string_view name_of(const LambRule& /*rule*/) { return "lamb"; }
 
 RuleNumbers numbers(const SgdRule& rule) {
   return {.form = rule.momentum != 0 ? RuleForm::momentum : RuleForm::sgd, .momentum = rule.momentum, .nesterov = rule.nesterov};
@@ -75,6 +88,12 @@ RuleNumbers numbers(const RmsPropRule& rule) {
           .epsilon = rule.epsilon};
 }
 
+RuleNumbers numbers(const LarsRule& rule) { return {.form = RuleForm::lars, .momentum = rule.momentum, .trust = rule.trust}; }
+
+RuleNumbers numbers(const LambRule& rule) {
+  return {.form = RuleForm::lamb, .beta1 = rule.beta1, .beta2 = rule.beta2, .rest2 = 1 - rule.beta2, .epsilon = rule.epsilon};
+}
+
 }  // namespace
 
 void validate(const UpdateRule& rule) {
@@ -89,11 +108,17 @@ int moments(const UpdateRule& rule) {
   switch (numbers_of(rule).form) {
     case RuleForm::sgd: return 0;
     case RuleForm::momentum:
-    case RuleForm::squares: return 1;
+    case RuleForm::squares:
+    case RuleForm::lars: return 1;
     case RuleForm::adam:
-    case RuleForm::squares_momentum: return 2;
+    case RuleForm::squares_momentum:
+    case RuleForm::lamb: return 2;
   }
   return 0;
+}
+
+bool has_trust_ratios(const UpdateRule& rule) {
+  return std::holds_alternative<LarsRule>(rule) || std::holds_alternative<LambRule>(rule);
 }
 
 std::string_view name(const UpdateRule& rule) {

@@ -1,5 +1,6 @@
 #include "update_blocks.h"
 
+#include <algorithm>
 #include <type_traits>
 
 // The instruction sets and the lanes are those of the runtime's own kernels.
@@ -125,6 +126,12 @@ HWY_API void add_squares(const float* x, hn::Vec<Doubles> (&sums)[kParts]) {
   }
 }
 
+double add_up(const hn::Vec<Doubles> (&sums)[kParts]) {
+  HWY_ALIGN double lanes[kSumLanes];
+  for (int part = 0; part < kParts; ++part) hn::Store(sums[part], Doubles(), lanes + part * kDoubles);
+  return add_lanes(lanes);
+}
+
 template <class G>
 double sum_squares_typed(const G* gradient, std::int64_t begin, std::int64_t end) {
   static_assert(kSumLanes % kLanes == 0);
@@ -141,14 +148,53 @@ double sum_squares_typed(const G* gradient, std::int64_t begin, std::int64_t end
     for (int k = 0; i + k < end; ++k) x[k] = to_float(gradient[i + k]);
     add_squares(x, sums);
   }
-  HWY_ALIGN double lanes[kSumLanes];
-  for (int part = 0; part < kParts; ++part) hn::Store(sums[part], Doubles(), lanes + part * kDoubles);
-  return add_lanes(lanes);
+  return add_up(sums);
 }
 
 double sum_squares_block(ConstTensorView gradient, std::int64_t begin, std::int64_t end) {
   return dispatch_floating(gradient.dtype(),
                            [&](auto type) { return sum_squares_typed(gradient.data<decltype(type)>(), begin, end); });
+}
+
+template <class Arithmetic, class G, class W>
+ParameterSquares measure_typed(const MeasureUpdate& args, const UpdateConstants& constants, std::int64_t begin,
+                               std::int64_t end) {
+  const Arithmetic arithmetic(constants);
+  const auto* gradient = args.gradient.data<G>();
+  const auto* weight = args.weight.data<W>();
+  const auto* master = args.master.present() ? args.master.data<float>() : nullptr;
+  [[maybe_unused]] const auto* moment1 = Arithmetic::kMeasuresMoments ? args.moment1.data<float>() : nullptr;
+  [[maybe_unused]] const auto* moment2 = Arithmetic::kMeasuresMoments ? args.moment2.data<float>() : nullptr;
+  hn::Vec<Doubles> weights[kParts], updates[kParts];
+  for (int part = 0; part < kParts; ++part) weights[part] = updates[part] = hn::Zero(Doubles());
+  for (std::int64_t first = begin; first < end; first += kSumLanes) {
+    HWY_ALIGN float w[kSumLanes] = {}, u[kSumLanes] = {};
+    for_lanes(first, std::min(first + kSumLanes, end), [&](auto lanes, std::int64_t i) {
+      const Lane g = load(lanes, gradient + i);
+      const Lane value = master != nullptr ? load(lanes, master + i) : load(lanes, weight + i);
+      store(lanes, value, w + (i - first));
+      if constexpr (Arithmetic::kMeasuresMoments) {
+        store(lanes, arithmetic.measured(g, value, load(lanes, moment1 + i), load(lanes, moment2 + i)), u + (i - first));
+      } else {
+        store(lanes, arithmetic.measured(g, value), u + (i - first));
+      }
+    });
+    add_squares(w, weights);
+    add_squares(u, updates);
+  }
+  return {.weight = add_up(weights), .update = add_up(updates)};
+}
+
+ParameterSquares measure_block(const MeasureUpdate& args, const UpdateConstants& constants, std::int64_t begin,
+                               std::int64_t end) {
+  return dispatch_trust_arithmetic(numbers_of(args.rule).form, [&](auto arithmetic) {
+    using Arithmetic = typename decltype(arithmetic)::type;
+    return dispatch_floating(args.weight.dtype(), [&](auto type) {
+      using W = decltype(type);
+      if (args.gradient.dtype() == DType::fp32) return measure_typed<Arithmetic, float, W>(args, constants, begin, end);
+      return measure_typed<Arithmetic, W, W>(args, constants, begin, end);
+    });
+  });
 }
 
 }  // namespace minim::update::HWY_NAMESPACE
@@ -160,6 +206,7 @@ namespace update {
 
 HWY_EXPORT(update_block);
 HWY_EXPORT(sum_squares_block);
+HWY_EXPORT(measure_block);
 
 bool run_update(const ApplyUpdate& args, const UpdateConstants& constants, WeightStore how, std::int64_t begin,
                 std::int64_t end) {
@@ -170,9 +217,15 @@ double run_sum_squares(ConstTensorView gradient, std::int64_t begin, std::int64_
   return HWY_DYNAMIC_DISPATCH(sum_squares_block)(gradient, begin, end);
 }
 
+ParameterSquares run_measure(const MeasureUpdate& args, const UpdateConstants& constants, std::int64_t begin, std::int64_t end) {
+  return HWY_DYNAMIC_DISPATCH(measure_block)(args, constants, begin, end);
+}
+
 }  // namespace update
 
-BlockFunctions vector_blocks() { return {.update = update::run_update, .sum_squares = update::run_sum_squares}; }
+BlockFunctions vector_blocks() {
+  return {.update = update::run_update, .sum_squares = update::run_sum_squares, .measure = update::run_measure};
+}
 
 }  // namespace minim
 #endif

@@ -64,7 +64,8 @@ TEST(Checkpoint, IsNotMadeOfWeightsThatOverflowedInTheStepBefore) {
 }
 
 TEST(Checkpoint, ResumesBitForBitAtTheSameNumberOfRanks) {
-  for (const auto& rule : {UpdateRule(SgdRule{}), UpdateRule(AdamRule{}), UpdateRule(RmsPropRule{.momentum = 0.9})}) {
+  for (const auto& rule :
+       {UpdateRule(SgdRule{}), UpdateRule(AdamRule{}), UpdateRule(RmsPropRule{.momentum = 0.9}), UpdateRule(LambRule{})}) {
     const ScratchDirectory scratch;
     const TinyOptions options{.rule = rule};
     const auto straight = run(2, options, [](TinyRun& tiny) { tiny.train(7); });

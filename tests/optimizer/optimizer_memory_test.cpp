@@ -24,7 +24,10 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
                             {Precision::bf16, AdamRule{}, GradSync::fp32_accumulate, true},
                             {Precision::mixed, AdagradRule{}, GradSync::all_reduce, true},
                             {Precision::mixed, RmsPropRule{}, GradSync::reduce_scatter, true},
-                            {Precision::fp32, RmsPropRule{.momentum = 0.9}, GradSync::all_reduce, false}};
+                            {Precision::fp32, RmsPropRule{.momentum = 0.9}, GradSync::all_reduce, false},
+                            {Precision::mixed, LarsRule{}, GradSync::fp32_accumulate, true},
+                            {Precision::mixed, LambRule{}, GradSync::all_reduce, true},
+                            {Precision::fp32, LambRule{}, GradSync::all_reduce, false}};
   for (const int ranks : {1, 3}) {
     for (const Choice& choice : choices) {
       OptimizerConfig config;
@@ -84,6 +87,11 @@ TEST(UpdateTraffic, CountsWhatIsReadAndWritten) {
   EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 16 + 2));
   config.rule = RmsPropRule{};
   EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 8 + 2));
+  // Norms are of gradients (2) and master weights (4), LAMB's of two moments (4 each) as well.
+  config.rule = LarsRule{};
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 8 + 2 + 6));
+  config.rule = LambRule{};
+  EXPECT_EQ(update_traffic_bytes(parameters, 2, config), 64 * 2 + 128 * (2 + 8 + 16 + 2 + 14));
   // Sums in FP32.
   config.shard = true;
   config.rule = SgdRule{};

@@ -16,7 +16,7 @@ struct Slot {
 
 /// What a step and a segment give a rule. `g` is the unscaled gradient, without decay.
 struct RuleStep {
-  Bounded g, rate, decay;
+  Bounded g, rate, decay, ratio;
   double number = 1;  ///< t
 };
 
@@ -56,14 +56,38 @@ inline Slot updated(const RmsPropRule& rule, const RuleStep& step, Slot x) {
   return x;
 }
 
+inline Slot updated(const LarsRule& rule, const RuleStep& step, Slot x) {
+  x.m1 = rule.momentum * x.m1 + step.rate * step.ratio * (step.g + step.decay * x.w);
+  x.w = x.w - x.m1;
+  return x;
+}
+
+/// Updates the moments; returns r + decay * w of the source's algorithm.
+inline Bounded step_of(const LambRule& rule, const RuleStep& step, Slot& x) {
+  x.m1 = rule.beta1 * x.m1 + (1 - rule.beta1) * step.g;
+  x.m2 = rule.beta2 * x.m2 + (1 - rule.beta2) * (step.g * step.g);
+  const Bounded mean = x.m1 / (1 - std::pow(rule.beta1, step.number));
+  const Bounded square = x.m2 / (1 - std::pow(rule.beta2, step.number));
+  return mean / (sqrt(square) + rule.epsilon) + step.decay * x.w;
+}
+
+inline Slot updated(const LambRule& rule, const RuleStep& step, Slot x) {
+  const Bounded r = step_of(rule, step, x);
+  x.w = x.w - step.rate * step.ratio * r;
+  return x;
+}
+
 /// `scaled`: the gradient as it was reduced, with p = `wire_exponent`.
-inline Slot updated(const UpdateRule& rule, const StepState& state, const UpdateSegment& segment, float scaled, int wire_exponent,
-                    const Slot& x) {
+inline RuleStep rule_step(const StepState& state, const UpdateSegment& segment, float scaled, int wire_exponent, float ratio) {
   const auto unscale = static_cast<double>(std::ldexp(state.unscale[segment.group], wire_exponent));
-  const RuleStep step{.g = Bounded::exact(scaled) * unscale,
-                      .rate = static_cast<double>(state.learning_rate) * static_cast<double>(segment.learning_rate_factor),
-                      .decay = static_cast<double>(segment.weight_decay),
-                      .number = static_cast<double>(state.applied)};
+  return {.g = Bounded::exact(scaled) * unscale,
+          .rate = static_cast<double>(state.learning_rate) * static_cast<double>(segment.learning_rate_factor),
+          .decay = static_cast<double>(segment.weight_decay),
+          .ratio = Bounded::exact(ratio),
+          .number = static_cast<double>(state.applied)};
+}
+
+inline Slot updated(const UpdateRule& rule, const RuleStep& step, const Slot& x) {
   return std::visit([&](const auto& each) { return updated(each, step, x); }, rule);
 }
 

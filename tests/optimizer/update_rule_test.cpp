@@ -15,6 +15,7 @@ namespace minim {
 namespace {
 
 using testing::Bounded;
+using testing::rule_step;
 using testing::SliceCase;
 using testing::Slot;
 using testing::two_segments;
@@ -48,7 +49,10 @@ void expect_the_rule(const SliceCase& what, std::int64_t applied) {
     for (const UpdateSegment& segment : segments) {
       for (std::int64_t i = segment.begin; i < segment.end; ++i) {
         Slot& slot = wanted[static_cast<std::size_t>(i)];
-        slot = updated(what.rule, slice.state(), segment, UpdateSlice::get(slice.gradient, i), UpdateSlice::kWireExponent, slot);
+        slot = updated(what.rule,
+                       rule_step(slice.state(), segment, UpdateSlice::get(slice.gradient, i), UpdateSlice::kWireExponent,
+                                 UpdateSlice::ratio(segment.parameter)),
+                       slot);
         const Slot found = slot_of(i);
         if (rounds) slot.w = found.w;
         for (const auto& [is, should] : {std::pair{found.w, slot.w}, {found.m1, slot.m1}, {found.m2, slot.m2}}) {
@@ -204,10 +208,14 @@ TEST(ApplyUpdate, RefusesArraysThatDoNotFit) {
                    .moment2 = {},
                    .weight = weight,
                    .state = {},
+                   .ratios = {},
                    .overflow = other};
   EXPECT_THROW(backend->prepare(args), InvalidArgument);
   args.rule = SgdRule{.momentum = 0};
   EXPECT_NO_THROW(backend->prepare(args));
+  args.rule = LarsRule{};  // has neither moments of this size nor trust ratios
+  EXPECT_THROW(backend->prepare(args), InvalidArgument);
+  args.rule = SgdRule{.momentum = 0};
   args.segments[0].end = 65;
   EXPECT_THROW(backend->prepare(args), InvalidArgument);
 }
@@ -233,6 +241,8 @@ TEST(UpdateRule, IsKnownByName) {
   EXPECT_EQ(name(AdamRule{.decoupled_decay = true}), "adamw");
   EXPECT_EQ(name(AdagradRule{}), "adagrad");
   EXPECT_EQ(name(RmsPropRule{}), "rmsprop");
+  EXPECT_EQ(name(LarsRule{}), "lars");
+  EXPECT_EQ(name(LambRule{}), "lamb");
 }
 
 TEST(UpdateRule, RefusesConstantsThatHaveNoMeaning) {
@@ -250,6 +260,10 @@ TEST(UpdateRule, RefusesConstantsThatHaveNoMeaning) {
   EXPECT_THROW(validate(RmsPropRule{.momentum = -1}), InvalidArgument);
   EXPECT_NO_THROW(validate(AdagradRule{}));
   EXPECT_NO_THROW(validate(RmsPropRule{}));
+  EXPECT_THROW(validate(LarsRule{.momentum = 1}), InvalidArgument);
+  EXPECT_THROW(validate(LarsRule{.trust = 0}), InvalidArgument);
+  EXPECT_THROW(validate(LambRule{.beta2 = 1}), InvalidArgument);
+  EXPECT_THROW(validate(LambRule{.epsilon = 0}), InvalidArgument);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "minim/optimizer/step_state.h"
 #include "minim/optimizer/update_rule.h"
 #include "runtime/mirror.h"
+#include "trust_kernels.h"
 
 namespace minim::testing {
 
@@ -42,6 +43,11 @@ inline const SliceCase kSliceCases[] = {
     {RmsPropRule{.alpha = 0.9}, DType::fp16, DType::fp16, false},
     {RmsPropRule{.momentum = 0.9}, DType::fp16, DType::fp16, true},
     {RmsPropRule{.alpha = 0.9, .epsilon = 1e-3, .momentum = 0.5}, DType::bf16, DType::bf16, true},
+    {LarsRule{}, DType::fp16, DType::fp16, true},
+    {LarsRule{.momentum = 0.5, .trust = 0.1}, DType::fp32, DType::fp32, false},
+    {LambRule{}, DType::fp16, DType::fp16, true},
+    {LambRule{.beta1 = 0.5, .epsilon = 1e-3}, DType::bf16, DType::fp32, true},
+    {LambRule{}, DType::fp16, DType::fp16, false},
 };
 
 /// The arrays of a slice in the host's memory, and a backend's kernels on them.
@@ -58,6 +64,7 @@ class UpdateSlice {
         backend_(std::move(backend)),
         stream_(backend_->make_stream("test")) {
     add_update_kernels(*backend_);
+    add_trust_kernels(*backend_);
     const auto host = make_reference_backend();
     const auto tensor = [&](DType dtype, std::int64_t n) { return host->allocate_tensor(dtype, Shape{n}, MemoryKind::state); };
     gradient = tensor(what.gradient_dtype, elements);
@@ -75,6 +82,12 @@ class UpdateSlice {
     state().learning_rate = 0.01F;
     for (float& unscale : state().unscale) unscale = 0x1p-10F;
     record() = AgreementRecord{};
+    std::int64_t parameters = 1;
+    for (const UpdateSegment& segment : segments) parameters = std::max<std::int64_t>(parameters, segment.parameter + 1);
+    ratios_ = tensor(DType::fp32, parameters);
+    for (std::int64_t p = 0; p < parameters; ++p) set(ratios_, p, ratio(static_cast<int>(p)));
+    squares_ = tensor(DType::uint8, parameters * static_cast<std::int64_t>(sizeof(ParameterSquares)));
+    std::ranges::fill(squares(), ParameterSquares{});
     const auto optional = [](bool present, const Tensor& t) { return present ? t.view() : TensorView(); };
     update_ = {.rule = what.rule,
                .segments = segments,
@@ -85,12 +98,29 @@ class UpdateSlice {
                .moment2 = optional(moments(what.rule) > 1, moment2),
                .weight = weight,
                .state = state_,
+               .ratios = optional(has_trust_ratios(what.rule), ratios_),
                .overflow = overflow_};
+    measure_ = {.rule = what.rule,
+                .segments = segments,
+                .gradient = gradient,
+                .wire_exponent = kWireExponent,
+                .master = update_.master,
+                .weight = weight,
+                .moment1 = update_.moment1,
+                .moment2 = update_.moment2,
+                .state = state_,
+                .squares = squares_};
     check_ = {.segments = segments, .gradient = gradient, .wire_exponent = kWireExponent, .state = state_, .record = record_};
   }
 
   StepState& state() const { return *static_cast<StepState*>(state_.view().raw()); }
   AgreementRecord& record() const { return *static_cast<AgreementRecord*>(record_.view().raw()); }
+  std::span<ParameterSquares> squares() const {
+    const auto count = static_cast<std::size_t>(squares_.view().size_bytes()) / sizeof(ParameterSquares);
+    return {static_cast<ParameterSquares*>(squares_.view().raw()), count};
+  }
+  /// The trust ratio of a parameter.
+  static float ratio(int parameter) { return 0.25F + 0.125F * static_cast<float>(parameter % 5); }
   std::int32_t& overflow() const { return *overflow_.span<std::int32_t>().data(); }
 
   /// Numbers of the sizes that training sees, of either sign but for moments of squares.
@@ -111,6 +141,7 @@ class UpdateSlice {
   }
   void apply() const { run_mirrored(*backend_, *stream_, update_); }
   void check() const { run_mirrored(*backend_, *stream_, check_); }
+  void measure() const { run_mirrored(*backend_, *stream_, measure_); }
 
   static float get(const Tensor& tensor, std::int64_t i) {
     return dispatch_floating(tensor.dtype(),
@@ -136,9 +167,10 @@ class UpdateSlice {
   bool squares_first_;  // the first moments are of squares
   std::shared_ptr<Backend> backend_;
   std::unique_ptr<Stream> stream_;
-  Tensor state_, record_, overflow_;
+  Tensor state_, record_, overflow_, ratios_, squares_;
   ApplyUpdate update_;
   CheckGradients check_;
+  MeasureUpdate measure_;
 };
 
 /// Two parameters with padding between them, the first with decay and a group of its own.

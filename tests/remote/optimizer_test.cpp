@@ -18,6 +18,8 @@ TEST(RemoteOptimizer, MakesTheSameSteps) {
     expect_same_steps(ranks, SgdRule{}, GradSync::all_reduce, true, Precision::mixed);
     expect_same_steps(ranks, AdamRule{}, GradSync::reduce_scatter, true, Precision::bf16);
     expect_same_steps(ranks, RmsPropRule{.momentum = 0.9}, GradSync::all_reduce, true, Precision::mixed);
+    expect_same_steps(ranks, LarsRule{}, GradSync::all_reduce, false, Precision::mixed);
+    expect_same_steps(ranks, LambRule{}, GradSync::reduce_scatter, true, Precision::mixed);
     expect_same_steps(ranks, AdamRule{}, GradSync::fp32_accumulate, true, Precision::mixed);
     expect_same_steps(ranks, SgdRule{}, GradSync::all_reduce, false, Precision::fp32);
     expect_same_steps(ranks, SgdRule{.momentum = 0}, GradSync::all_reduce, true, Precision::fp16);

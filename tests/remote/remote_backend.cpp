@@ -22,6 +22,7 @@
 #include "minim/runtime/kernels/loss.h"
 #include "minim/runtime/kernels/pooling.h"
 #include "minim/runtime/kernels/state.h"
+#include "trust_kernels.h"
 
 namespace minim::testing {
 namespace {
@@ -139,7 +140,8 @@ class RemoteBackend final : public Backend {
     add<GlobalAveragePoolForward, GlobalAveragePoolBackward, LocalResponseNormForward, LocalResponseNormBackward, CommitState>();
     add_update_kernels(*cpu_);
     add_agreement_kernels(*cpu_);
-    add<ApplyUpdate, CheckGradients, FillRecord, FoldAgreement>();
+    add_trust_kernels(*cpu_);
+    add<ApplyUpdate, CheckGradients, FillRecord, FoldAgreement, MeasureUpdate, FoldSquares>();
   }
 
   std::string_view name() const override { return "remote"; }

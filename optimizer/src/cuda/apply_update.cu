@@ -36,6 +36,7 @@ struct Plan {
   const UpdateSegment* segments;
   const UpdateBlock* blocks;
   const StepState* state;
+  const float* ratios;  ///< null: all are 1
   std::int32_t* overflow;
   RuleNumbers rule;
   float wire_scale;
@@ -72,7 +73,10 @@ __global__ void __launch_bounds__(kThreads) apply_update(Plan plan, Arrays<G, W>
   if (plan.state->last_applied == 0) return;
   const UpdateBlock block = plan.blocks[blockIdx.x];
   const UpdateSegment segment = plan.segments[block.segment];
-  if (threadIdx.x == 0) constants[0] = constants_of(plan.rule, segment, *plan.state, plan.wire_scale);
+  if (threadIdx.x == 0) {
+    const float ratio = plan.ratios != nullptr ? plan.ratios[segment.parameter] : 1.0F;
+    constants[0] = constants_of(plan.rule, segment, *plan.state, plan.wire_scale, ratio);
+  }
   __syncthreads();
   const Arithmetic arithmetic(constants[0]);
   const bool packed = plan.packed && block.begin % kCount == 0;
@@ -99,6 +103,7 @@ std::function<void(Stream&)> make_typed(Backend& backend, const ApplyUpdate& arg
   const Plan plan{.segments = segments.pointer(),
                   .blocks = blocks.pointer(),
                   .state = static_cast<const StepState*>(args.state.raw()),
+                  .ratios = args.ratios.present() ? device_pointer<float>(args.ratios) : nullptr,
                   .overflow = device_pointer<std::int32_t>(args.overflow),
                   .rule = numbers_of(args.rule),
                   .wire_scale = wire_scale(args.wire_exponent),
@@ -122,9 +127,8 @@ std::function<void(Stream&)> make_with(Backend& backend, const ApplyUpdate& args
 
 std::function<void(Stream&)> make(Backend& backend, const ApplyUpdate& args) {
   check(args);
-  return dispatch_arithmetic(numbers_of(args.rule).form, [&](auto arithmetic) {
-    return make_with<typename decltype(arithmetic)::type>(backend, args);
-  });
+  return dispatch_arithmetic(numbers_of(args.rule).form,
+                             [&](auto arithmetic) { return make_with<typename decltype(arithmetic)::type>(backend, args); });
 }
 
 }  // namespace apply_update_kernels

@@ -1,10 +1,10 @@
+#include "cuda/add_nodes.cuh"
 #include "cuda/cuda_kernel.h"
 #include "cuda/device_array.h"
 #include "cuda/element.cuh"
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
 #include "cuda/optimizer_kernels.h"
-#include "sum_tree.h"
 #include "update_constants.h"
 #include "update_plan.h"
 
@@ -58,21 +58,12 @@ struct Groups {
   std::int64_t begins[kMaxGroups + 1];
 };
 
-/// Adds up group blockIdx.x, every thread a node of the tree.
+/// Adds up group blockIdx.x.
 __global__ void __launch_bounds__(kThreads)
     add_groups(const double* sums, Groups groups, const StepState* state, float wire_scale, AgreementRecord* record) {
-  constexpr int kDepth = 8;
-  static_assert(1 << kDepth == kThreads);
   __shared__ double nodes[kThreads];
   const std::int64_t begin = groups.begins[blockIdx.x];
-  const SumNode node = sum_node(groups.begins[blockIdx.x + 1] - begin, kDepth, threadIdx.x);
-  nodes[threadIdx.x] = add_pairwise(sums + begin + node.begin, node.count);
-  for (unsigned width = kThreads / 2; width > 0; width /= 2) {
-    __syncthreads();
-    const double sum = threadIdx.x < width ? nodes[2 * threadIdx.x] + nodes[2 * threadIdx.x + 1] : 0;
-    __syncthreads();
-    if (threadIdx.x < width) nodes[threadIdx.x] = sum;
-  }
+  add_nodes(sums + begin, groups.begins[blockIdx.x + 1] - begin, nodes);
   if (threadIdx.x != 0) return;
   const double unscale = unscale_for_norms(*state, wire_scale);
   record->sum_squares[blockIdx.x] += nodes[0] * unscale * unscale;

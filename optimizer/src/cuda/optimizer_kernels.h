@@ -8,6 +8,8 @@ namespace minim::cuda {
 void add_apply_update_kernel(Backend& backend);
 /// CheckGradients.
 void add_check_gradients_kernel(Backend& backend);
+/// MeasureUpdate and FoldSquares.
+void add_trust_ratio_kernels(Backend& backend);
 /// FillRecord and FoldAgreement.
 void add_record_kernels(Backend& backend);
 
@@ -15,6 +17,7 @@ void add_record_kernels(Backend& backend);
 inline void add_optimizer_kernels(Backend& backend) {
   add_apply_update_kernel(backend);
   add_check_gradients_kernel(backend);
+  add_trust_ratio_kernels(backend);
   add_record_kernels(backend);
 }
 

@@ -36,10 +36,14 @@ TEST(OptimizerWithNccl, MakesTheStepsOfTheCpuInEveryFormOfGradSync) {
     expect_steps_of_the_cpu(ranks, SgdRule{}, GradSync::all_reduce, true, Precision::mixed);
     expect_steps_of_the_cpu(ranks, AdamRule{}, GradSync::reduce_scatter, true, Precision::bf16);
     expect_steps_of_the_cpu(ranks, AdamRule{.decoupled_decay = true}, GradSync::all_reduce, true, Precision::mixed);
+    expect_steps_of_the_cpu(ranks, LarsRule{}, GradSync::reduce_scatter, true, Precision::mixed);
     expect_steps_of_the_cpu(ranks, SgdRule{}, GradSync::all_reduce, false, Precision::fp32);
     expect_steps_of_the_cpu(ranks, SgdRule{.momentum = 0}, GradSync::reduce_scatter, true, Precision::fp16);
   }
-  for (const int ranks : {2, 3, 4}) expect_steps_of_the_cpu(ranks, AdamRule{}, GradSync::fp32_accumulate, true, Precision::mixed);
+  for (const int ranks : {2, 3, 4}) {
+    expect_steps_of_the_cpu(ranks, AdamRule{}, GradSync::fp32_accumulate, true, Precision::mixed);
+    expect_steps_of_the_cpu(ranks, LambRule{}, GradSync::fp32_accumulate, true, Precision::mixed);
+  }
 }
 
 }  // namespace

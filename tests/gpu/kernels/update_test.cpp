@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "minim/runtime/cuda.h"
@@ -98,8 +100,65 @@ TEST(CudaApplyUpdate, RefusesArraysThatDoNotFit) {
                                            .moment2 = {},
                                            .weight = weight,
                                            .state = {},
+                                           .ratios = {},
                                            .overflow = weight}),
                InvalidArgument);
+}
+
+const SliceCase kTrustCases[] = {{LarsRule{}, DType::fp16, DType::fp16, true},
+                                 {LarsRule{}, DType::fp32, DType::fp32, false},
+                                 {LambRule{}, DType::fp16, DType::fp16, true},
+                                 {LambRule{}, DType::bf16, DType::fp32, true},
+                                 {LambRule{}, DType::fp16, DType::fp16, false}};
+
+TEST(CudaMeasureUpdate, HasTheBitsOfTheReference) {
+  for (const SliceCase& what : kTrustCases) {
+    for (const std::int64_t elements : {0, 1, 100, 4096, 4097, 70001}) {
+      for (const auto& segments : {two_segments(elements), odd_segments(elements)}) {
+        const UpdateSlice reference(what, elements, segments, "reference");
+        const UpdateSlice slice(what, elements, segments, cuda());
+        for (const UpdateSlice* each : {&reference, &slice}) {
+          each->fill(9);
+          each->measure();
+        }
+        ASSERT_EQ(std::memcmp(slice.squares().data(), reference.squares().data(), reference.squares().size_bytes()), 0)
+            << name(what.rule) << ", " << elements << " elements, " << segments.size() << " segments";
+      }
+    }
+  }
+}
+
+TEST(CudaMeasureUpdate, ChangesNothingInAStepThatIsNotApplied) {
+  const UpdateSlice slice({LambRule{}, DType::fp16, DType::fp16, true}, 5000, two_segments(5000), cuda());
+  slice.fill(9);
+  slice.state().last_applied = 0;
+  slice.measure();
+  for (const ParameterSquares& squares : slice.squares()) EXPECT_EQ(squares.weight + squares.update, 0);
+}
+
+TEST(CudaFoldSquares, HasTheBitsOfTheReference) {
+  constexpr std::int64_t kParameters = 300;  // of more than one block of threads
+  std::vector<ParameterSquares> squares(3 * kParameters);
+  for (std::size_t i = 0; i < squares.size(); ++i) {
+    squares[i] = {.weight = i % 7 == 0 ? 0 : 0.1 * static_cast<double>(i), .update = i % 11 == 0 ? 0 : std::exp2(i % 60) / 3};
+  }
+  std::vector<TrustParameter> parameters;
+  for (int p = 0; p < kParameters; ++p) parameters.push_back({.adapts = p % 5 != 0, .weight_decay = 0.01F * (p % 3)});
+  const auto reference = make_reference_backend();
+  for (const UpdateRule& rule : {UpdateRule(LarsRule{}), UpdateRule(LambRule{})}) {
+    std::vector<float> ratios[2];
+    for (Backend* backend : {reference.get(), cuda().get()}) {
+      add_trust_kernels(*backend);
+      std::vector<float>& own = ratios[backend == cuda().get() ? 1 : 0];
+      own.resize(kParameters);
+      run_mirrored(*backend, *backend->make_stream("test"),
+                   FoldSquares{.rule = rule,
+                               .parameters = parameters,
+                               .squares = {squares.data(), DType::uint8, Shape{std::ssize(squares) * 16}},
+                               .ratios = {own.data(), DType::fp32, Shape{kParameters}}});
+    }
+    EXPECT_EQ(ratios[1], ratios[0]) << name(rule);
+  }
 }
 
 TEST(CudaCheckGradients, HasTheBitsOfTheReference) {

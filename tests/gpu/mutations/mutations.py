@@ -39,7 +39,7 @@ HOST = [
     "launcher/src/command/experiment.cpp",
     "launcher/src/evaluator.cpp",
 ]
-KERNELS = ["runtime/src/cuda/*.cu", "runtime/src/cuda/*.cuh", "comm/src/nccl/*.cu", "optimizer/src/cuda/*.cu"]
+KERNELS = ["runtime/src/cuda/*.cu", "runtime/src/cuda/*.cuh", "comm/src/nccl/*.cu", "optimizer/src/cuda/*.cu", "optimizer/src/cuda/*.cuh"]
 BARRIER = re.compile(r"\b__sync(threads|warp)\(")
 WAIT = re.compile(
     r"(\.|->)(wait|wait_for|precede|synchronize|record|drain)\(|\b(settle|wait_driving|drain|cuda(StreamSynchronize|StreamWaitEvent|EventRecord))\(")
@@ -80,7 +80,7 @@ TSAN = Step("cuda-tsan", PROGRAM, r"^tsan_train\.lazy$")
 # The first that fits a file.
 STEPS = [
     (r"^comm/.*\.cu$", [NCCL, TRAINER, TSAN]),
-    (r"^optimizer/.*\.cu$", [KERNEL, TSAN, KERNEL_RANDOM, TRAINER]),
+    (r"^optimizer/.*\.cuh?$", [KERNEL, TSAN, KERNEL_RANDOM, TRAINER]),
     (r"\.cuh?$", [BACKEND, KERNEL, TSAN, KERNEL_RANDOM, TRAINER]),
     (r"graph_cache", [BACKEND, TRAIN, TSAN]),
     (r"^runtime/src/cuda/", [BACKEND, TRAINER, NCCL, FAULTS, TSAN, TRAIN]),

@@ -46,7 +46,7 @@ struct OptimizerConfig {
 /// Bytes per rank of everything that an optimizer keeps, known before anything is allocated.
 struct OptimizerMemory {
   std::int64_t weights_bytes = 0, master_weights_bytes = 0, moments_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
-  std::int64_t state_bytes = 0;    ///< step state, agreement records, learning rates
+  std::int64_t state_bytes = 0;    ///< step state, agreement records, learning rates, norms of parameters
   std::int64_t staging_bytes = 0;  ///< the host's side of step state and reports
 
   std::int64_t total_bytes() const {
@@ -55,7 +55,7 @@ struct OptimizerMemory {
 };
 OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
 
-/// Bytes that one rank's check and update of all buckets read and write, each array once.
+/// Bytes that one rank's check and update of all buckets, and what trust ratios are measured by, read and write, each array once.
 std::int64_t update_traffic_bytes(std::span<Parameter* const> parameters, int world_size, const OptimizerConfig& config);
 
 /// A weight that its storage type cannot hold.
@@ -76,7 +76,7 @@ struct HostReport {
 ///   begin_step     all-gathers of the weights, bucket by bucket
 ///   before_use     makes the stream wait for the gather of a parameter's bucket
 ///   gradient_ready starts the reduction of every bucket whose turn it is and whose gradients are complete
-///   finish_step    check, agreement, update, scale
+///   finish_step    check, agreement, norms where the rule wants them, update, scale
 ///   drain          drives the communicator until all of it has happened; then `state()` is the outcome
 /// The next step may begin before a step is drained, the one after not. Streams that were given are idle before the optimizer
 /// goes. Throws InvalidArgument for parameters that are not its own. When `drain` has thrown, communicator and stream are of no

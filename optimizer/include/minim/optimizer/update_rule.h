@@ -46,13 +46,32 @@ struct RmsPropRule {
   double momentum = 0;
 };
 
-using UpdateRule = std::variant<SgdRule, AdamRule, AdagradRule, RmsPropRule>;
+/// v = momentum * v + lr * ratio * g; w -= v. The trust ratio of a parameter is
+/// trust * |w| / (|g'| + decay * |w|), where g' is g without decay and norms are those of the whole parameter.
+/// Source: You et al., "Large batch training of convolutional networks", arXiv:1708.03888, algorithm 1.
+struct LarsRule {
+  double momentum = 0.9;
+  double trust = 0.001;
+};
+
+/// w -= lr * ratio * u, where u = m' / (sqrt(v') + epsilon) + decay * w with Adam's m' and v' of a g without decay. The trust ratio
+/// of a parameter is |w| / |u|.
+/// Source: You et al., "Large batch optimization for deep learning", arXiv:1904.00962, algorithm 2, phi(x) = x.
+struct LambRule {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-6;
+};
+
+using UpdateRule = std::variant<SgdRule, AdamRule, AdagradRule, RmsPropRule, LarsRule, LambRule>;
 
 /// Throws InvalidArgument that names the value.
 void validate(const UpdateRule& rule);
-/// Moments per parameter: v; m and v; s; s and, with momentum, v.
+/// Moments per parameter: v; m and v; s; s and, with momentum, v; v; m and v.
 int moments(const UpdateRule& rule);
-/// "sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop".
+/// Whether the rule wants a trust ratio for each parameter. Of parameters that do not decay it is 1, as of those where a norm is 0.
+bool has_trust_ratios(const UpdateRule& rule);
+/// "sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb".
 std::string_view name(const UpdateRule& rule);
 
 /// Parameters of a slice that share a group: elements [begin, end) of the slice.
@@ -77,6 +96,7 @@ struct ApplyUpdate {
   TensorView moment2;        ///< [n], fp32; absent where the rule has none
   TensorView weight;         ///< [n], fp16, bf16 or fp32
   ConstTensorView state;     ///< StepState as uint8 bytes
+  ConstTensorView ratios;    ///< [parameters], fp32: trust ratios; absent where the rule has none
   TensorView overflow;       ///< [1], int32: lowered to the parameter of a weight that its type cannot hold; kNoOverflow before
 };
 
