@@ -146,6 +146,7 @@ TEST(RunConfig, RefusalsOfTheRuleNameTheOption) {
   expect("--initial-accumulator", "adagrad", &RunConfig::initial_accumulator, -1);
   expect("--epsilon", "adam", &RunConfig::epsilon, -1e-8);
   expect("--optimizer adam: Adam: epsilon", "adam", &RunConfig::epsilon, 1e-60);
+  expect("--trust-coefficient", "lars", &RunConfig::trust_coefficient, 0);
   expect("--power", "sgd", &RunConfig::power, 0);
   RunConfig config;
   config.nesterov = true;
@@ -227,7 +228,8 @@ TEST(OptimizerConfig, HasTheRuleThatIsAskedFor) {
     return optimizer_config(resolve(config), 10).rule;
   };
   EXPECT_EQ(name(rule_of("sgd", true)), "nesterov");
-  for (const char* optimizer : {"sgd", "adam", "adamw", "adagrad", "rmsprop"}) EXPECT_EQ(name(rule_of(optimizer)), optimizer);
+  for (const char* optimizer : {"sgd", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb"})
+    EXPECT_EQ(name(rule_of(optimizer)), optimizer);
   EXPECT_EQ(std::get<AdagradRule>(rule_of("adagrad")).initial, 0.1);
   EXPECT_EQ(std::get<AdagradRule>(rule_of("adagrad")).epsilon, 1e-10);
   EXPECT_EQ(std::get<RmsPropRule>(rule_of("rmsprop")).alpha, 0.99);

@@ -15,13 +15,16 @@ struct Usual {
   double lr, momentum, weight_decay, epsilon;
 };
 
-/// PyTorch's, but for the learning rates of sgd and rmsprop and for a weight decay where PyTorch has none.
+/// PyTorch's, but for the learning rates of sgd and rmsprop and for a weight decay where PyTorch has none; it has no lars and
+/// lamb.
 constexpr Usual kUsualNumbers[] = {
     {.optimizer = "sgd", .lr = 0.02, .momentum = 0.9, .weight_decay = 1e-4, .epsilon = 0},
     {.optimizer = "adam", .lr = 0.001, .momentum = 0, .weight_decay = 1e-4, .epsilon = 1e-8},
     {.optimizer = "adamw", .lr = 0.001, .momentum = 0, .weight_decay = 0.01, .epsilon = 1e-8},
     {.optimizer = "adagrad", .lr = 0.01, .momentum = 0, .weight_decay = 1e-4, .epsilon = 1e-10},
     {.optimizer = "rmsprop", .lr = 0.001, .momentum = 0, .weight_decay = 1e-4, .epsilon = 1e-8},
+    {.optimizer = "lars", .lr = 2, .momentum = 0.9, .weight_decay = 1e-4, .epsilon = 0},
+    {.optimizer = "lamb", .lr = 0.01, .momentum = 0, .weight_decay = 0.01, .epsilon = 1e-6},
 };
 
 }  // namespace
@@ -52,6 +55,8 @@ UpdateRule update_rule(const RunConfig& config) {
   if (config.optimizer == "rmsprop") {
     return RmsPropRule{.alpha = config.alpha, .epsilon = config.epsilon, .momentum = config.momentum};
   }
+  if (config.optimizer == "lars") return LarsRule{.momentum = config.momentum, .trust = config.trust_coefficient};
+  if (config.optimizer == "lamb") return LambRule{.beta1 = config.beta1, .beta2 = config.beta2, .epsilon = config.epsilon};
   if (config.optimizer == "sgd") return SgdRule{.momentum = config.momentum, .nesterov = config.nesterov};
   return AdamRule{
       .beta1 = config.beta1, .beta2 = config.beta2, .epsilon = config.epsilon, .decoupled_decay = config.optimizer == "adamw"};

@@ -91,6 +91,9 @@ void check_numbers(const RunConfig& config) {
   require_fraction("alpha", config.alpha);
   require_at_least("epsilon", config.epsilon, 0.0);
   require_at_least("initial-accumulator", config.initial_accumulator, 0.0);
+  if (!(config.trust_coefficient > 0)) {
+    throw InvalidArgument(fmt::format("--trust-coefficient is {}, it must be above 0", config.trust_coefficient));
+  }
   require_at_least("weight-decay", config.weight_decay, 0.0);
   require_at_least<std::int64_t>("warmup", config.warmup, 0);
   require_at_least("clip", config.clip, 0.0);

@@ -44,6 +44,7 @@ struct RunConfig {
   double beta1 = 0.9, beta2 = 0.999;
   double alpha = 0.99;
   double initial_accumulator = 0;
+  double trust_coefficient = 0.001;
   double epsilon = 0;  ///< 0: what is usual
   std::string schedule = "cosine";
   std::int64_t warmup = 0;

@@ -90,23 +90,28 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"},
         c.loss_scale_interval);
 
-  visit(OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam", "adamw", "adagrad", "rmsprop"}}, c.optimizer);
+  visit(
+      OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb"}},
+      c.optimizer);
   visit(OptionInfo{"lr", kOptimizer,
-                   "Learning rate of the global batch [default: sgd 0.02, adagrad 0.01, adam, adamw and rmsprop 0.001]"},
+                   "Learning rate of the global batch [default: sgd 0.02, adagrad and lamb 0.01, lars 2, others 0.001]"},
         c.lr);
-  visit(OptionInfo{"momentum", kOptimizer, "Momentum of sgd and rmsprop [default: sgd 0.9, rmsprop 0]"}, c.momentum);
+  visit(OptionInfo{"momentum", kOptimizer, "Momentum of sgd, rmsprop and lars [default: sgd and lars 0.9, rmsprop 0]"},
+        c.momentum);
   visit(OptionInfo{"weight-decay", kOptimizer,
-                   "Weight decay, of all but normalisation and bias; adamw's is apart from the gradient [default: adamw 0.01, "
-                   "others 0.0001]"},
+                   "Weight decay, of all but normalisation and bias; adamw's is apart from the gradient [default: adamw and "
+                   "lamb 0.01, others 0.0001]"},
         c.weight_decay);
   visit(OptionInfo{"nesterov", kOptimizer, "Nesterov's form of sgd's momentum"}, c.nesterov);
-  visit(OptionInfo{"beta1", kOptimizer, "How much of the mean gradient adam and adamw keep at each step"}, c.beta1);
+  visit(OptionInfo{"beta1", kOptimizer, "How much of the mean gradient adam, adamw and lamb keep at each step"}, c.beta1);
   visit(OptionInfo{"beta2", kOptimizer, "The same of the mean squared gradient"}, c.beta2);
   visit(OptionInfo{"alpha", kOptimizer, "How much of the mean squared gradient rmsprop keeps at each step"}, c.alpha);
   visit(OptionInfo{"initial-accumulator", kOptimizer, "What adagrad's sum of squared gradients starts from"},
         c.initial_accumulator);
+  visit(OptionInfo{"trust-coefficient", kOptimizer, "What lars multiplies its trust ratios by"}, c.trust_coefficient);
   visit(OptionInfo{"epsilon", kOptimizer,
-                   "Added to the root of squared gradients that updates are divided by [default: adagrad 1e-10, others 1e-8]"},
+                   "Added to the root of squared gradients that updates are divided by [default: adagrad 1e-10, lamb 1e-6, "
+                   "others 1e-8]"},
         c.epsilon);
   visit(OptionInfo{"schedule", kOptimizer, "Learning rate over the run", numbers, {"constant", "step", "cosine", "poly"}},
         c.schedule);
