@@ -63,9 +63,10 @@ def make_network(name, images):
 
 def rounded_to_half(network):
     """The same network with weights and the output of every layer rounded to FP16."""
-    for name, parameter in network.named_parameters():
-        if "bn" not in name and ".1.weight" not in name or parameter.dim() > 1:
-            parameter.data = parameter.data.half().float()
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            for parameter in module.parameters():
+                parameter.data = parameter.data.half().float()
     for module in network.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda _module, _inputs, output: output.half().float())
@@ -73,7 +74,7 @@ def rounded_to_half(network):
 
 
 def minim_logits(program, directory, weights, model, precision, pixels):
-    output = directory / "logits.safetensors"
+    output = directory / f"{precision}.safetensors"
     command = [program, "eval", weights, "--model", model, "--dataset", "image-folder", "--data", directory / "images", "--image-size",
                str(pixels), "--precision", precision, "--batch", "8", "--device", "cpu", "--logits", output]
     result = subprocess.run(command, capture_output=True, text=True)
