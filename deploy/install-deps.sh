@@ -8,7 +8,7 @@ packages=(
   libdnnl-dev libhwy-dev                            # CPU kernels
   libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev  # command line, text, files
   libjpeg62-turbo-dev libpng-dev                    # images
-  libgtest-dev python3-venv procps                  # tests
+  libgtest-dev python3-venv procps pkg-config                  # tests
   dataset-fashion-mnist                             # data of the default run
 )
 

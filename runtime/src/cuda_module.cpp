@@ -32,9 +32,14 @@ std::string named_module() {
   return named != nullptr ? named : "";
 }
 
+/// Beside the program or library, or, where a program is installed, among its libraries.
 std::filesystem::path module_file() {
   const std::string named = named_module();
-  return named.empty() ? own_file().parent_path() / kModuleName : std::filesystem::absolute(named);
+  if (!named.empty()) return std::filesystem::absolute(named);
+  const std::filesystem::path directory = own_file().parent_path();
+  const std::filesystem::path installed = (directory / ".." / MINIM_LIBRARY_DIRECTORY / kModuleName).lexically_normal();
+  std::error_code error;
+  return std::filesystem::exists(installed, error) ? installed : directory / kModuleName;
 }
 
 /// The module's handle. Loading it again costs a look-up; it stays loaded for good.
