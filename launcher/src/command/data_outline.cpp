@@ -8,7 +8,7 @@ DataOutline usual(const std::string& dataset) {
   if (dataset == "cifar-10") return {.task = {.height = 32, .width = 32, .channels = 3, .classes = 10}, .training_images = 50000};
   if (dataset == "cifar-100")
     return {.task = {.height = 32, .width = 32, .channels = 3, .classes = 100}, .training_images = 50000};
-  if (dataset == "image-folder") {  // as ImageNet
+  if (dataset == "image-folder" || dataset == "webdataset") {  // as ImageNet
     return {.task = {.height = 224, .width = 224, .channels = 3, .classes = 1000}, .training_images = 1281167};
   }
   return {.task = {}, .training_images = 60000};  // of both kinds of MNIST

@@ -39,9 +39,10 @@ void check_description(const RunConfig& config) {
   if (config.classes != 0 || config.samples != 0) {
     throw InvalidArgument(fmt::format("--classes and --samples describe synthetic data; {} brings its own", config.dataset));
   }
-  if (config.dataset != "image-folder" && (config.image_size != 0 || config.channels != 0)) {
+  const bool has_photos = config.dataset == "image-folder" || config.dataset == "webdataset";
+  if (!has_photos && (config.image_size != 0 || config.channels != 0)) {
     throw InvalidArgument(
-        fmt::format("--image-size and --channels are for synthetic data and image folders; {} brings its own", config.dataset));
+        fmt::format("--image-size and --channels are for synthetic data and photos; {} brings its own", config.dataset));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <type_traits>
 
 #include "command/rule_config.h"
@@ -63,7 +64,8 @@ std::vector<double> parse_milestones(std::string_view text) {
 bool gradients_are_fp16(const RunConfig& config) { return compute_dtype(parse_precision(config.precision)) == DType::fp16; }
 
 bool is_of_photos(const RunConfig& config) {
-  return config.dataset == "cifar-10" || config.dataset == "cifar-100" || config.dataset == "image-folder";
+  static const std::set<std::string> names = {"cifar-10", "cifar-100", "image-folder", "webdataset"};
+  return names.contains(config.dataset);
 }
 
 void check_data(const RunConfig& config) {

@@ -51,18 +51,16 @@ void visit_options(Config& c, Visitor&& visit) {
                    kNetwork,
                    "Data set",
                    numbers,
-                   {"fashion-mnist", "mnist", "cifar-10", "cifar-100", "image-folder", "synthetic"}},
+                   {"fashion-mnist", "mnist", "cifar-10", "cifar-100", "image-folder", "webdataset", "synthetic"}},
         c.dataset);
   visit(OptionInfo{"data", kNetwork, "Directory of the data set's files [default: where Debian installs fashion-mnist]", manner},
         c.data);
   visit(OptionInfo{"image-size", kNetwork,
-                   "Height and width of synthetic images [default: 28], and of what is seen of an image folder's [default: 224]"},
+                   "Height and width of synthetic images [default: 28], and of what is seen of photos [default: 224]"},
         c.image_size);
-  visit(
-      OptionInfo{
-          "channels", kNetwork,
-          "Channels of synthetic images [default: 1, above 28 pixels 3], and of what is seen of an image folder's [default: 3]"},
-      c.channels);
+  visit(OptionInfo{"channels", kNetwork,
+                   "Channels of synthetic images [default: 1, above 28 pixels 3], and of what is seen of photos [default: 3]"},
+        c.channels);
   visit(OptionInfo{"classes", kNetwork, "Classes of synthetic images [default: 10]"}, c.classes);
   visit(OptionInfo{"samples", kNetwork, "Number of synthetic training images [default: 4096]; a quarter as many for testing"},
         c.samples);

@@ -42,11 +42,13 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options, Split split
       {"mnist", [](const auto& o, Split which) { return open_idx(o.directory, which, o.augment); }},
       {"cifar-10", [](const auto& o, Split which) { return open_cifar10(o.directory, which, o.augment); }},
       {"cifar-100", [](const auto& o, Split which) { return open_cifar100(o.directory, which, o.augment); }},
-      {"image-folder", [](const auto& o, Split which) { return open_image_folder(o.directory, which, photo_options(o)); }}};
+      {"image-folder", [](const auto& o, Split which) { return open_image_folder(o.directory, which, photo_options(o)); }},
+      {"webdataset", [](const auto& o, Split which) { return open_webdataset(o.directory, which, photo_options(o)); }}};
   const auto found = known.find(name);
   if (found == known.end()) {
     throw InvalidArgument(fmt::format(
-        "unknown data set \"{}\", wanted fashion-mnist, mnist, cifar-10, cifar-100, image-folder or synthetic", name));
+        "unknown data set \"{}\", wanted fashion-mnist, mnist, cifar-10, cifar-100, image-folder, webdataset or synthetic",
+        name));
   }
   if (options.directory.empty()) {
     throw InvalidArgument(fmt::format("data set \"{}\" has no default directory; name one with --data DIR", name));

@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
-#include <string_view>
 #include <utility>
 
+#include "data/directory_entries.h"
 #include "data/encoded_source.h"
 #include "data/random_access_file.h"
 
@@ -14,23 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Entries of a directory in the order of their names, without hidden ones.
-std::vector<fs::directory_entry> entries_of(const fs::path& directory) {
-  std::error_code failure;
-  std::vector<fs::directory_entry> entries;
-  auto entry = fs::directory_iterator(directory, failure);
-  for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
-    if (!entry->path().filename().native().starts_with('.')) entries.push_back(*entry);
-  }
-  if (failure) throw DataError(fmt::format("{}: cannot be read: {}", directory.string(), failure.message()));
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
-
 bool has_name_of_image(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+  const std::string extension = path.extension().string();
+  return !extension.empty() && is_image_extension(extension.substr(1));
 }
 
 std::vector<std::string> classes_of(const fs::path& directory) {

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "minim/runtime/error.h"
 
@@ -24,12 +23,7 @@ RandomAccessFile::RandomAccessFile(const std::filesystem::path& path) : name_(pa
   size_bytes_ = status.st_size;
 }
 
-RandomAccessFile::RandomAccessFile(RandomAccessFile&& other) noexcept
-    : name_(std::move(other.name_)), descriptor_(std::exchange(other.descriptor_, -1)), size_bytes_(other.size_bytes_) {}
-
-RandomAccessFile::~RandomAccessFile() {
-  if (descriptor_ >= 0) close(descriptor_);
-}
+RandomAccessFile::~RandomAccessFile() { close(descriptor_); }
 
 void RandomAccessFile::read(std::int64_t offset, std::span<std::uint8_t> out, const std::string& what) const {
   std::size_t done = 0;

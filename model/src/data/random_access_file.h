@@ -11,9 +11,9 @@ namespace minim {
 class RandomAccessFile {
  public:
   explicit RandomAccessFile(const std::filesystem::path& path);
-  RandomAccessFile(RandomAccessFile&& other) noexcept;
-  RandomAccessFile& operator=(RandomAccessFile&&) = delete;
   ~RandomAccessFile();
+  RandomAccessFile(const RandomAccessFile&) = delete;
+  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
 
   const std::string& name() const { return name_; }
   std::int64_t size_bytes() const { return size_bytes_; }

@@ -15,12 +15,13 @@ std::string refusal(const DatasetOptions& options) {
 }
 
 TEST(OpenDataset, UnknownNamesListTheKnownOnes) {
-  EXPECT_NE(refusal({.name = "imagenet"}).find("fashion-mnist, mnist, cifar-10, cifar-100, image-folder or synthetic"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal({.name = "imagenet"}).find("fashion-mnist, mnist, cifar-10, cifar-100, image-folder, webdataset or synthetic"),
+      std::string::npos);
 }
 
 TEST(OpenDataset, WantsADirectoryWhereThereIsNoUsualOne) {
-  for (const char* name : {"mnist", "cifar-10", "cifar-100", "image-folder"}) {
+  for (const char* name : {"mnist", "cifar-10", "cifar-100", "image-folder", "webdataset"}) {
     EXPECT_NE(refusal({.name = name}).find(name + std::string("\" has no default directory")), std::string::npos) << name;
   }
 }

@@ -64,11 +64,16 @@ struct PhotoOptions {
 /// ImageNet's training images. Throws DataError that names the file or directory, `read` also for an image that is damaged.
 std::unique_ptr<Dataset> open_image_folder(const std::filesystem::path& directory, Split split, const PhotoOptions& options);
 
+/// JPEG and PNG images in tar archives as WebDataset has them, `train-*.tar` and `val-*.tar` (or `test-*.tar`): for each image a
+/// label, a number, in KEY.cls beside KEY.jpg or KEY.png. There are as many classes as the largest label of the training images
+/// says. Headers are read at opening, images when they are asked for; in any order, as those of an image folder, and seen alike.
+std::unique_ptr<Dataset> open_webdataset(const std::filesystem::path& directory, Split split, const PhotoOptions& options);
+
 /// Images whose class shows: a fixed random pattern per class under noise. Made from (seed, index); train and test differ.
 std::unique_ptr<Dataset> make_synthetic(const ImageTask& task, std::int64_t size, std::uint64_t seed, Split split);
 
 struct DatasetOptions {
-  std::string name;                 ///< fashion-mnist, mnist, cifar-10, cifar-100, image-folder or synthetic
+  std::string name;                 ///< fashion-mnist, mnist, cifar-10, cifar-100, image-folder, webdataset or synthetic
   std::filesystem::path directory;  ///< of its files
   Augment augment = Augment::none;  ///< not of synthetic images
   std::int64_t image_size = 224;    ///< of photos, as in PhotoOptions

@@ -27,6 +27,25 @@ expect 0 eval.log ranks 2 eval whole
 contains eval.log "accuracy 100.00 %, 18 images"
 as_planned begun.log "${data[@]:0:2}" "${data[@]:4:2}" --classes 2 --samples 18 --schedule constant --batch 3 --steps 19 --ranks 2
 
+# The same images as WebDataset's shards, in the same order.
+for split in train val; do
+  mkdir -p shards/$split
+  for i in 1 2 3 4 5 6; do
+    cp photos/$split/across/$i.png shards/$split/a$i.png
+    cp photos/$split/upright/$i.jpg shards/$split/u${i}a.jpg
+    cp photos/$split/upright/$i.png shards/$split/u${i}b.png
+    echo 0 >shards/$split/a$i.cls
+    echo 1 | tee shards/$split/u${i}a.cls >shards/$split/u${i}b.cls
+  done
+  tar --sort=name --format=pax -C shards/$split -cf shards/$split-0.tar .
+done
+expect 0 shards.log ranks 2 train "${options[@]}" --dataset webdataset --data shards --batch 3 --steps 40 --output shards/run
+"$minim" export shards/run shards.safetensors >>exported.log
+cmp parts.safetensors shards.safetensors || fail "shards train otherwise than the folder of the same images"
+truncate -s 9000 shards/val-0.tar
+expect 2 shard.log "$minim" eval shards/run
+contains shard.log "shards/val-0.tar: offset "
+
 expect 2 described.log "$minim" train "${data[@]}" --classes 2 --output none
 contains described.log "--classes and --samples describe synthetic data; image-folder brings its own"
 expect 2 channels.log "$minim" train "${data[@]}" --channels 2 --output none
