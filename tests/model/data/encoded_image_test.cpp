@@ -76,7 +76,7 @@ TEST(Jpeg, FlatBlocksAreExactAndGradientsClose) {
   for (const bool is_progressive : {false, true}) {
     for (const unsigned channels : {1U, 3U}) {
       const Bytes smooth = gradient(21, 19, channels);
-      const Bitmap bitmap = decoded(jpeg_file(21, 19, static_cast<int>(channels), smooth, is_progressive));
+      const Bitmap bitmap = decoded(jpeg_file(21, 19, static_cast<int>(channels), smooth, {.is_progressive = is_progressive}));
       EXPECT_EQ(bitmap.height, 19);
       EXPECT_EQ(bitmap.width, 21);
       EXPECT_EQ(bitmap.channels, channels);
@@ -128,7 +128,7 @@ TEST(Jpeg, OdditiesThatLeaveTheImageWholeAreTolerated) {
 
 TEST(EncodedImage, CutFilesAreRefused) {
   const Bytes pixels = gradient(20, 20, 3);
-  const Bytes jpeg = jpeg_file(20, 20, 3, pixels), progressive = jpeg_file(20, 20, 3, pixels, true);
+  const Bytes jpeg = jpeg_file(20, 20, 3, pixels), progressive = jpeg_file(20, 20, 3, pixels, {.is_progressive = true});
   const Bytes png = png_file(20, 20, 8, testing::kPngRgb, pixels);
   constexpr std::size_t kEndOfPng = 12 + 4;  // the last chunk, and the checksum of the one before: no pixels are missing
   for (const auto& [file, tail] : {std::pair{jpeg, std::size_t{0}}, {progressive, std::size_t{0}}, {png, kEndOfPng}}) {
@@ -140,8 +140,8 @@ TEST(EncodedImage, CutFilesAreRefused) {
 
 TEST(EncodedImage, ChangedBytesAreRefusedOrLeaveAnImageOfTheSizeThatIsClaimed) {
   const Bytes pixels = gradient(12, 9, 3);
-  for (const Bytes& file :
-       {jpeg_file(12, 9, 3, pixels), jpeg_file(12, 9, 3, pixels, true), png_file(12, 9, 8, testing::kPngRgb, pixels)}) {
+  for (const Bytes& file : {jpeg_file(12, 9, 3, pixels), jpeg_file(12, 9, 3, pixels, {.is_progressive = true}),
+                            png_file(12, 9, 8, testing::kPngRgb, pixels)}) {
     for (std::size_t i = 0; i < file.size(); ++i) {
       for (const std::uint8_t change : {0x01, 0x80, 0xFF}) {
         Bytes changed = file;

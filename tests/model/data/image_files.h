@@ -54,8 +54,14 @@ inline Bytes png_file(std::uint32_t width, std::uint32_t height, std::uint8_t de
   return png;
 }
 
-/// A JPEG file of the best quality, without subsampling. Four channels: C, M, Y, K as they are stored.
-inline Bytes jpeg_file(unsigned width, unsigned height, int channels, const Bytes& pixels, bool is_progressive = false) {
+struct JpegForm {
+  int quality = 100;
+  bool is_subsampled = false;  ///< colour at half the resolution
+  bool is_progressive = false;
+};
+
+/// A JPEG file. Four channels: C, M, Y, K as they are stored.
+inline Bytes jpeg_file(unsigned width, unsigned height, int channels, const Bytes& pixels, const JpegForm& form = {}) {
   jpeg_compress_struct info = {};
   jpeg_error_mgr errors = {};
   info.err = jpeg_std_error(&errors);
@@ -68,9 +74,9 @@ inline Bytes jpeg_file(unsigned width, unsigned height, int channels, const Byte
   info.input_components = channels;
   info.in_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;
   jpeg_set_defaults(&info);
-  jpeg_set_quality(&info, 100, TRUE);
-  info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;
-  if (is_progressive) jpeg_simple_progression(&info);
+  jpeg_set_quality(&info, form.quality, TRUE);
+  if (!form.is_subsampled) info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;
+  if (form.is_progressive) jpeg_simple_progression(&info);
   jpeg_start_compress(&info, TRUE);
   Bytes row(width * static_cast<unsigned>(channels));
   for (std::size_t y = 0; y < height; ++y) {
