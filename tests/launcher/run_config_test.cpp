@@ -72,10 +72,20 @@ TEST(RunConfig, PhotosAreAugmentedUnlessToldOtherwise) {
   EXPECT_NE(error_of_resolving(config).find("--augment crop-flip"), std::string::npos);
   config.augment = "auto";
   EXPECT_EQ(resolve(config).augment, "none");
-  for (const char* dataset : {"cifar-10", "cifar-100"}) {
+  for (const char* dataset : {"cifar-10", "cifar-100", "image-folder", "webdataset"}) {
     config.dataset = dataset;
     EXPECT_EQ(resolve(config).augment, "crop-flip") << dataset;
   }
+}
+
+TEST(RunConfig, OnlyDecodedImagesAreCached) {
+  RunConfig config;
+  config.cache_decoded = 8;
+  EXPECT_NE(error_of_resolving(config).find("--cache-decoded is for photos in files; fashion-mnist has none"), std::string::npos);
+  config.dataset = "image-folder";
+  EXPECT_EQ(cache_bytes(resolve(config)), 8 << 20);
+  config.cache_decoded = -1;
+  EXPECT_NE(error_of_resolving(config).find("--cache-decoded is -1"), std::string::npos);
 }
 
 TEST(RunConfig, LossScaleFollowsThePrecision) {

@@ -39,8 +39,7 @@ void check_description(const RunConfig& config) {
   if (config.classes != 0 || config.samples != 0) {
     throw InvalidArgument(fmt::format("--classes and --samples describe synthetic data; {} brings its own", config.dataset));
   }
-  const bool has_photos = config.dataset == "image-folder" || config.dataset == "webdataset";
-  if (!has_photos && (config.image_size != 0 || config.channels != 0)) {
+  if (!has_photos(config) && (config.image_size != 0 || config.channels != 0)) {
     throw InvalidArgument(
         fmt::format("--image-size and --channels are for synthetic data and photos; {} brings its own", config.dataset));
   }
@@ -60,7 +59,7 @@ std::vector<Parameter*> Network::parameters() const {
   return parameters;
 }
 
-std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
+std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split, std::shared_ptr<MemoryAccount> account) {
   const auto [task, samples] = outline_of(config);
   if (config.dataset != "synthetic") {
     check_description(config);
@@ -68,7 +67,9 @@ std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split) {
                          .directory = config.data,
                          .augment = config.augment == "crop-flip" ? Augment::crop_flip : Augment::none,
                          .image_size = task.height,
-                         .channels = task.channels},
+                         .channels = task.channels,
+                         .cache_bytes = split == Split::train ? cache_bytes(config) : 0,
+                         .account = std::move(account)},
                         split);
   }
   const std::int64_t size = split == Split::train ? samples : std::max<std::int64_t>(1, samples / 4);

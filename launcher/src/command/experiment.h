@@ -26,8 +26,9 @@ struct Datasets {
   std::unique_ptr<Dataset> train, test;
 };
 
-/// Opens the data set that the configuration names. Throws InvalidArgument and DataError.
-std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split);
+/// Opens the data set that the configuration names. What it keeps of training images, as it is told, is booked in `account`.
+/// Throws InvalidArgument and DataError.
+std::unique_ptr<Dataset> open_split(const RunConfig& config, Split split, std::shared_ptr<MemoryAccount> account = nullptr);
 
 /// Fills inputs of plans with batches. Holds host memory for the numbers that go with them. Where the backend's memory is out of
 /// the host's reach, a batch goes there on a stream of its own, to memory of its own, while kernels may still read the batch

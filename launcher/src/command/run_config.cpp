@@ -5,7 +5,6 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <set>
 #include <type_traits>
 
 #include "command/rule_config.h"
@@ -63,12 +62,11 @@ std::vector<double> parse_milestones(std::string_view text) {
 
 bool gradients_are_fp16(const RunConfig& config) { return compute_dtype(parse_precision(config.precision)) == DType::fp16; }
 
-bool is_of_photos(const RunConfig& config) {
-  static const std::set<std::string> names = {"cifar-10", "cifar-100", "image-folder", "webdataset"};
-  return names.contains(config.dataset);
-}
-
 void check_data(const RunConfig& config) {
+  require_within<std::int64_t>("cache-decoded", config.cache_decoded, 0, 1 << 30);
+  if (config.cache_decoded > 0 && !has_photos(config)) {
+    throw InvalidArgument(fmt::format("--cache-decoded is for photos in files; {} has none", config.dataset));
+  }
   if (config.augment == "crop-flip" && config.dataset == "synthetic") {
     throw InvalidArgument("--augment crop-flip: synthetic images are not augmented, it can only be none");
   }
@@ -152,7 +150,9 @@ RunConfig resolve(RunConfig config) {
     throw InvalidArgument(fmt::format("--loss-scale {} is for FP16 gradients: with --precision {} it can only be off",
                                       config.loss_scale, config.precision));
   }
-  if (config.augment == "auto") config.augment = is_of_photos(config) ? "crop-flip" : "none";
+  if (config.augment == "auto") {
+    config.augment = has_photos(config) || config.dataset.starts_with("cifar") ? "crop-flip" : "none";
+  }
   try {
     validate(loss_scale_config(config));
   } catch (const InvalidArgument& error) {
@@ -198,6 +198,8 @@ std::string resume_conflict(const RunConfig& before, const RunConfig& now, bool 
   }
   return {};
 }
+
+bool has_photos(const RunConfig& config) { return config.dataset == "image-folder" || config.dataset == "webdataset"; }
 
 LossScaleConfig loss_scale_config(const RunConfig& config) {
   LossScaleConfig result;

@@ -24,6 +24,7 @@ struct RunConfig {
   std::int64_t image_size = 0, channels = 0, classes = 0;  ///< 0: as in data_outline.h
   std::int64_t samples = 0;                                ///< likewise
   std::string augment = "auto";
+  std::int64_t cache_decoded = 0;  ///< MiB
   std::uint64_t seed = 1;
 
   std::int64_t batch = 64;
@@ -83,6 +84,12 @@ std::uint64_t configuration_hash(const RunConfig& config);
 
 /// Options of `now` that a run started with `before` cannot take over when it is resumed: one sentence on the first, or empty.
 std::string resume_conflict(const RunConfig& before, const RunConfig& now, bool same_world_size);
+
+/// Bytes of --cache-decoded.
+inline std::int64_t cache_bytes(const RunConfig& config) { return config.cache_decoded * 1024 * 1024; }
+
+/// Whether the data set consists of image files, which are decoded as they are wanted.
+bool has_photos(const RunConfig& config);
 
 /// The optimizer of a run of `total_steps`; `config` is resolved.
 OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_steps);

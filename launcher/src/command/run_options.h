@@ -70,6 +70,9 @@ void visit_options(Config& c, Visitor&& visit) {
                    numbers,
                    {"auto", "none", "crop-flip"}},
         c.augment);
+  visit(OptionInfo{"cache-decoded", kNetwork,
+                   "MiB of host memory in which a rank keeps training photos that it has decoded; 0: none"},
+        c.cache_decoded);
   visit(OptionInfo{"seed", kNetwork, "Seed of weights, order of samples, augmentation and dropout"}, c.seed);
 
   visit(OptionInfo{"batch", kLength, "Samples per rank and micro-batch", batch}, c.batch);

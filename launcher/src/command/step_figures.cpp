@@ -36,7 +36,7 @@ StepFigures figures_of(const RunConfig& config, const Network& network, const Im
   figures.plan.input_bytes += evaluation->memory().input_bytes + BatchFeed::input_bytes(backend, *plan) + kTrainerSumBytes;
   figures.state_bytes = state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
-                          BatchFeed::staging_bytes() + Evaluator::staging_bytes();
+                          BatchFeed::staging_bytes() + Evaluator::staging_bytes() + cache_bytes(config);
   figures.parameters = network.model.parameter_count();
   figures.costs = plan->costs();
   for (const OperationCost& cost : figures.costs) figures.flops += cost.flops * static_cast<double>(config.accumulate);

@@ -17,7 +17,7 @@ struct StepFigures {
   OptimizerMemory optimizer;
   PlanMemory plan;
   std::int64_t state_bytes = 0;    ///< of operations
-  std::int64_t staging_bytes = 0;  ///< batches that are read ahead, and small values on their way
+  std::int64_t staging_bytes = 0;  ///< batches that are read ahead, small values on their way, what caches hold at most
   std::int64_t total_bytes = 0;
 
   /// What lies on the device where that has memory of its own.

@@ -48,10 +48,15 @@ void check_memory(const RunSettings& settings, const Network& network, const Ima
     communicator.keep_alive();
     RunConfig with = config;
     with.batch = batch;
-    return figures_of(with, network, task, mpi.size(), backend, total_steps).total_bytes;
+    const std::int64_t total_bytes = figures_of(with, network, task, mpi.size(), backend, total_steps).total_bytes;
+    return settings.devices->uses_cuda() ? total_bytes - cache_bytes(config)
+                                         : total_bytes;  // the cache lies in the host's memory
   };
   const std::int64_t wanted = needed(config.batch, *open(cuda_options(config, communicator)));
   if (wanted <= share.size_bytes) return;
+  if (!settings.devices->uses_cuda() && wanted - cache_bytes(config) <= share.size_bytes) {
+    refuse(wanted, fmt::format("--cache-decoded {} is too much", config.cache_decoded));
+  }
   const auto untuned = open({});
   std::int64_t batch = config.batch / 2;
   while (batch > 0 && needed(batch, *untuned) > share.size_bytes) batch /= 2;

@@ -24,7 +24,7 @@ void TrainingRun::set_up() {
     backend_ = settings_.devices->open(settings_.threads, cuda_options(config, communicator_));
     const bool stages = !backend_->host_accessible() && !settings_.devices->suits_nccl();
     if (stages) staged_ = make_staged_communicator(communicator_, *backend_);
-    data_ = {.train = open_split(config, Split::train), .test = open_split(config, Split::test)};
+    data_ = {.train = open_split(config, Split::train, backend_->memory()), .test = open_split(config, Split::test)};
     network_ = std::make_unique<Network>(config, data_.train->task());
     length_ = {.dataset_size = data_.train->size(),
                .global_batch = config.batch * config.accumulate * communicator_.size(),

@@ -25,7 +25,11 @@ std::unique_ptr<Dataset> open_fashion_mnist(const std::filesystem::path& directo
 }
 
 PhotoOptions photo_options(const DatasetOptions& options) {
-  return {.size = options.image_size, .channels = options.channels, .augment = options.augment};
+  return {.size = options.image_size,
+          .channels = options.channels,
+          .augment = options.augment,
+          .cache_bytes = options.cache_bytes,
+          .account = options.account};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "data/bitmap_cache.h"
 #include "data/encoded_image.h"
 #include "data/encoded_source.h"
 #include "data/image_window.h"
@@ -45,6 +46,9 @@ class EncodedDataset final : public Dataset {
       throw InvalidArgument(fmt::format("photos as {} x {} pixels of {} channels, wanted at least 1 x 1 of 1 or 3", options.size,
                                         options.size, options.channels));
     }
+    if (options.cache_bytes > 0) {
+      cache_ = std::make_unique<BitmapCache>(source_->size(), options.cache_bytes, options.account);
+    }
   }
 
   std::int64_t size() const override { return source_->size(); }
@@ -64,28 +68,51 @@ class EncodedDataset final : public Dataset {
       throw InvalidArgument(fmt::format("image {} into {} floats was asked for, there are {} images of {} values", index,
                                         image.size(), size(), elements));
     }
-    const std::vector<std::uint8_t> bytes = source_->read(index);
-    try {
-      show(*read_image_header(bytes), key, image);
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("{}: {}", source_->name(index), error.what()));
-    }
+    cache_ ? show_cached(index, key, image) : show(index, key, image);
+    options_.channels == 3 ? normalise(image, kColour) : normalise(image, kGrey);
     return source_->label(index);
   }
 
-  void show(EncodedImage& encoded, const SampleKey* key, std::span<float> image) const {
-    Window window = key != nullptr ? random_window(*key, encoded.height(), encoded.width())
-                                   : central_window(encoded.height(), encoded.width(), options_.size);
-    const Bitmap bitmap = with_channels(encoded.decode(reduction_for(window, options_.size)), options_.channels);
-    const double down = static_cast<double>(bitmap.height) / static_cast<double>(encoded.height());
-    const double across = static_cast<double>(bitmap.width) / static_cast<double>(encoded.width());
-    window = {window.top * down, window.left * across, window.height * down, window.width * across, window.is_mirrored};
-    resample(bitmap, window, options_.size, options_.size, image);
-    options_.channels == 3 ? normalise(image, kColour) : normalise(image, kGrey);
+  void show(std::int64_t index, const SampleKey* key, std::span<float> image) const {
+    with_image(index, [&](EncodedImage& encoded) {
+      const Window window = window_of(encoded.height(), encoded.width(), key);
+      const Bitmap bitmap = with_channels(encoded.decode(reduction_for(window, options_.size)), options_.channels);
+      const double down = static_cast<double>(bitmap.height) / static_cast<double>(encoded.height());
+      const double across = static_cast<double>(bitmap.width) / static_cast<double>(encoded.width());
+      resample(bitmap, {window.top * down, window.left * across, window.height * down, window.width * across, window.is_mirrored},
+               options_.size, options_.size, image);
+    });
+  }
+
+  void show_cached(std::int64_t index, const SampleKey* key, std::span<float> image) const {
+    auto bitmap = cache_->find(index);
+    if (!bitmap) {
+      with_image(index, [&](EncodedImage& encoded) {
+        bitmap = std::make_shared<const Bitmap>(with_channels(encoded.decode(1), options_.channels));
+      });
+      cache_->add(index, bitmap);
+    }
+    resample(*bitmap, window_of(bitmap->height, bitmap->width, key), options_.size, options_.size, image);
+  }
+
+  Window window_of(std::int64_t height, std::int64_t width, const SampleKey* key) const {
+    return key != nullptr ? random_window(*key, height, width) : central_window(height, width, options_.size);
+  }
+
+  /// Calls `use` with an image of which the header has been read, and gives what is wrong with it the file's name.
+  template <class Use>
+  void with_image(std::int64_t index, Use&& use) const {
+    const std::vector<std::uint8_t> bytes = source_->read(index);
+    try {
+      use(*read_image_header(bytes));
+    } catch (const DataError& error) {
+      throw DataError(fmt::format("{}: {}", source_->name(index), error.what()));
+    }
   }
 
   std::unique_ptr<EncodedSource> source_;
   PhotoOptions options_;
+  std::unique_ptr<BitmapCache> cache_;  ///< or null
 };
 
 }  // namespace

@@ -27,6 +27,15 @@ expect 0 eval.log ranks 2 eval whole
 contains eval.log "accuracy 100.00 %, 18 images"
 as_planned begun.log "${data[@]:0:2}" "${data[@]:4:2}" --classes 2 --samples 18 --schedule constant --batch 3 --steps 19 --ranks 2
 
+# What is decoded once may be kept.
+expect 0 cached.log ranks 2 train "${options[@]}" --batch 3 --steps 40 --cache-decoded 1 --output cached
+"$minim" export cached cached.safetensors >>exported.log
+cmp parts.safetensors cached.safetensors || fail "a cache of decoded images changes them"
+expect 0 cache.log "$minim" plan "${data[@]:0:2}" "${data[@]:4:2}" --cache-decoded 1000000
+grep -qE "^staging +976\.[0-9]+ GiB" cache.log || fail "the cache is no part of the plan"
+expect 2 cache.log "$minim" train "${data[@]}" --cache-decoded 1000000000 --output none
+contains cache.log "--cache-decoded 1000000000 is too much"
+
 # The same images as WebDataset's shards, in the same order.
 for split in train val; do
   mkdir -p shards/$split

@@ -132,6 +132,30 @@ TEST_F(ImageFolder, TrainingSeesAnotherPartEachTime) {
   EXPECT_EQ(first, middle);
 }
 
+TEST_F(ImageFolder, ACacheOfDecodedImagesChangesNothingButWhatIsRead) {
+  const PhotoOptions plain{.size = 28, .augment = Augment::crop_flip};  // too large for any image to be decoded smaller
+  const auto expected = testing::train(*open(Split::train, plain), 5, 6, 0, 1, 1);
+  constexpr std::int64_t kAll = (40 * 30 + 37 * 50 + 50 * 37 + 64 * 64 + 90 * 20) * 3;
+  for (const std::int64_t most_bytes : {kAll, kAll - 1, std::int64_t{5000}, std::int64_t{1}}) {
+    PhotoOptions cached = plain;
+    cached.cache_bytes = most_bytes;
+    cached.account = std::make_shared<MemoryAccount>();
+    {
+      const auto train = open(Split::train, cached);
+      EXPECT_EQ(testing::train(*train, 5, 6, 0, 1, 3), expected);
+      const std::int64_t held_bytes = cached.account->in_use_bytes(MemoryKind::staging);
+      EXPECT_LE(held_bytes, most_bytes);
+      if (most_bytes == kAll) {
+        EXPECT_EQ(held_bytes, kAll);
+        fs::rename(path("train"), path("away"));  // all come from the cache
+        EXPECT_EQ(testing::train(*train, 5, 6, 0, 1, 3), expected);
+        fs::rename(path("away"), path("train"));
+      }
+    }
+    EXPECT_EQ(cached.account->in_use_bytes(), 0);
+  }
+}
+
 TEST_F(ImageFolder, ADamagedImageIsNamed) {
   Bytes cut = testing::read_raw(path("train/cat/a.JPEG"));
   cut.resize(cut.size() / 2);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "minim/model/zoo.h"
+#include "minim/runtime/memory.h"
 
 namespace minim {
 
@@ -56,6 +57,10 @@ struct PhotoOptions {
   std::int64_t size = 224;    ///< height and width of what a network sees of a photo
   std::int64_t channels = 3;  ///< or 1: grey
   Augment augment = Augment::none;
+  /// Decoded images are kept in so many bytes of the host's memory, booked in `account`, if there is one. Where there is such a
+  /// cache, no image is decoded smaller than it is, which others may be where that saves work.
+  std::int64_t cache_bytes = 0;
+  std::shared_ptr<MemoryAccount> account = nullptr;
 };
 
 /// JPEG and PNG images, `train/CLASS/FILE` and `val/CLASS/FILE` (or `test/...`), classes in the order of their names. Decoded
@@ -78,6 +83,8 @@ struct DatasetOptions {
   Augment augment = Augment::none;  ///< not of synthetic images
   std::int64_t image_size = 224;    ///< of photos, as in PhotoOptions
   std::int64_t channels = 3;        ///< likewise
+  std::int64_t cache_bytes = 0;     ///< likewise
+  std::shared_ptr<MemoryAccount> account = nullptr;  ///< likewise
 };
 
 /// Opens a data set by name. "synthetic" (28 x 28 x 1, 10 classes) has no directory, that of "fashion-mnist" defaults to where
