@@ -68,31 +68,30 @@ struct SquaresArithmetic {
         rest2(splat(c.rest2)),
         initial(splat(c.initial)),
         epsilon(splat(c.epsilon)) {}
-  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& square) const {
+  /// The gradient, whose square goes into the mean or sum.
+  MINIM_HOST_DEVICE Lane take(Lane g, Lane w, Lane& square) const {
     const Lane gradient = g * unscale + decay * w;
     square = beta2 * square + rest2 * (gradient * gradient);
-    return w - rate * (gradient / (square_root(square + initial) + epsilon));
+    return gradient;
+  }
+  MINIM_HOST_DEVICE Lane divisor(Lane square) const { return square_root(square + initial) + epsilon; }
+  MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& square) const {
+    const Lane gradient = take(g, w, square);
+    return w - rate * gradient / divisor(square);
   }
 };
 
 /// RMSProp with momentum.
 struct SquaresMomentumArithmetic {
   static constexpr int kMoments = 2;
-  Lane unscale, decay, rate, momentum, beta2, rest2, epsilon;
+  SquaresArithmetic squares;
+  Lane momentum;
 
-  MINIM_HOST_DEVICE explicit SquaresMomentumArithmetic(const UpdateConstants& c)
-      : unscale(splat(c.unscale)),
-        decay(splat(c.decay)),
-        rate(splat(c.rate)),
-        momentum(splat(c.momentum)),
-        beta2(splat(c.beta2)),
-        rest2(splat(c.rest2)),
-        epsilon(splat(c.epsilon)) {}
+  MINIM_HOST_DEVICE explicit SquaresMomentumArithmetic(const UpdateConstants& c) : squares(c), momentum(splat(c.momentum)) {}
   MINIM_HOST_DEVICE Lane operator()(Lane g, Lane w, Lane& square, Lane& velocity) const {
-    const Lane gradient = g * unscale + decay * w;
-    square = beta2 * square + rest2 * (gradient * gradient);
-    velocity = momentum * velocity + gradient / (square_root(square) + epsilon);
-    return w - rate * velocity;
+    const Lane gradient = squares.take(g, w, square);
+    velocity = momentum * velocity + gradient / squares.divisor(square);
+    return w - squares.rate * velocity;
   }
 };
 

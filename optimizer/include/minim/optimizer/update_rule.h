@@ -37,8 +37,8 @@ struct AdagradRule {
   double epsilon = 1e-10;
 };
 
-/// s = alpha * s + (1 - alpha) * g^2; v = momentum * v + g / (sqrt(s) + epsilon); w -= lr * v. Epsilon is outside of the root, as in
-/// PyTorch; TensorFlow has it inside.
+/// s = alpha * s + (1 - alpha) * g^2; v = momentum * v + g / (sqrt(s) + epsilon); w -= lr * v. Epsilon is outside of the root, as
+/// in PyTorch; TensorFlow has it inside.
 /// Source: Tieleman and Hinton, "Neural networks for machine learning", lecture 6e, 2012.
 struct RmsPropRule {
   double alpha = 0.99;
@@ -46,16 +46,16 @@ struct RmsPropRule {
   double momentum = 0;
 };
 
-/// v = momentum * v + lr * ratio * g; w -= v. The trust ratio of a parameter is
-/// trust * |w| / (|g'| + decay * |w|), where g' is g without decay and norms are those of the whole parameter.
+/// v = momentum * v + lr * ratio * g; w -= v. The trust ratio of a parameter is trust * |w| / (|g'| + decay * |w|), where g' is g
+/// without decay and norms are those of the whole parameter.
 /// Source: You et al., "Large batch training of convolutional networks", arXiv:1708.03888, algorithm 1.
 struct LarsRule {
   double momentum = 0.9;
   double trust = 0.001;
 };
 
-/// w -= lr * ratio * u, where u = m' / (sqrt(v') + epsilon) + decay * w with Adam's m' and v' of a g without decay. The trust ratio
-/// of a parameter is |w| / |u|.
+/// w -= lr * ratio * u, where u = m' / (sqrt(v') + epsilon) + decay * w with Adam's m' and v' of a g without decay. The trust
+/// ratio of a parameter is |w| / |u|.
 /// Source: You et al., "Large batch optimization for deep learning", arXiv:1904.00962, algorithm 2, phi(x) = x.
 struct LambRule {
   double beta1 = 0.9;
@@ -67,9 +67,10 @@ using UpdateRule = std::variant<SgdRule, AdamRule, AdagradRule, RmsPropRule, Lar
 
 /// Throws InvalidArgument that names the value.
 void validate(const UpdateRule& rule);
-/// Moments per parameter: v; m and v; s; s and, with momentum, v; v; m and v.
+/// How many numbers the rule keeps of each element. The first is the v of SGD with momentum and LARS, the m of Adam and LAMB, the
+/// s of Adagrad and RMSProp; the second the v of Adam, LAMB, and RMSProp with momentum.
 int moments(const UpdateRule& rule);
-/// Whether the rule wants a trust ratio for each parameter. Of parameters that do not decay it is 1, as of those where a norm is 0.
+/// Whether the rule wants a trust ratio for each parameter. It is 1 for parameters that do not decay, and where a norm is 0.
 bool has_trust_ratios(const UpdateRule& rule);
 /// "sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb".
 std::string_view name(const UpdateRule& rule);
