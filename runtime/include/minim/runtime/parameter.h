@@ -12,7 +12,7 @@ struct Layout {
   std::vector<int> order;
   /// Where not empty, `order` permutes the dimensions of this shape, which has the same elements, and the physical shape is the
   /// logical one: a matrix that multiplies flattened images, say, with columns that are channels, rows and columns of an image.
-  Shape split = {};
+  Shape split;
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 
