@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include "command/commands.h"
 #include "command/device_survey.h"
@@ -38,7 +40,8 @@ struct Subject {
   RunConfig config;
 
   Subject(const Request& request, bool report, const AtWork& at_work) {
-    if (std::filesystem::is_regular_file(request.run)) {
+    std::error_code ignored;  // what cannot be looked at is no run either, which the next says
+    if (std::filesystem::is_regular_file(request.run, ignored)) {
       config = resolve(apply_arguments(RunConfig{}, request));
       return;
     }
