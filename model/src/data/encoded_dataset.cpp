@@ -29,10 +29,11 @@ void normalise(std::span<float> image, std::span<const Distribution> channels) {
   }
 }
 
-/// How much smaller an image may be decoded so that a window of it still has `size` pixels a side.
+/// How much smaller an image may be decoded so that a window of it still has twice `size` pixels a side: with fewer, resampling
+/// would blur what it could have shown.
 int reduction_for(const Window& window, std::int64_t size) {
   for (const int reduction : {8, 4, 2}) {
-    const auto needed = static_cast<double>(reduction * size);
+    const auto needed = static_cast<double>(2 * reduction * size);
     if (window.height >= needed && window.width >= needed) return reduction;
   }
   return 1;
