@@ -61,7 +61,9 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"channels", kNetwork,
                    "Channels of synthetic images [default: 1, above 28 pixels 3], and of what is seen of photos [default: 3]"},
         c.channels);
-  visit(OptionInfo{"classes", kNetwork, "Classes of synthetic images [default: 10]"}, c.classes);
+  visit(OptionInfo{"classes", kNetwork,
+                   "Classes of synthetic images [default: 10], and of photos that are only planned for [default: 1000]"},
+        c.classes);
   visit(OptionInfo{"samples", kNetwork, "Number of synthetic training images [default: 4096]; a quarter as many for testing"},
         c.samples);
   visit(OptionInfo{"augment",
@@ -71,7 +73,7 @@ void visit_options(Config& c, Visitor&& visit) {
                    {"auto", "none", "crop-flip"}},
         c.augment);
   visit(OptionInfo{"cache-decoded", kNetwork,
-                   "MiB of host memory in which a rank keeps training photos that it has decoded; 0: none"},
+                   "MiB of host memory in which a rank keeps training photos that it has decoded; 0: none", manner},
         c.cache_decoded);
   visit(OptionInfo{"seed", kNetwork, "Seed of weights, order of samples, augmentation and dropout"}, c.seed);
 

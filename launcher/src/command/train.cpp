@@ -49,8 +49,8 @@ void check_memory(const RunSettings& settings, const Network& network, const Ima
     RunConfig with = config;
     with.batch = batch;
     const std::int64_t total_bytes = figures_of(with, network, task, mpi.size(), backend, total_steps).total_bytes;
-    return settings.devices->uses_cuda() ? total_bytes - cache_bytes(config)
-                                         : total_bytes;  // the cache lies in the host's memory
+    // The cache lies in the host's memory, with CUDA not in what the share is of.
+    return settings.devices->uses_cuda() ? total_bytes - cache_bytes(config) : total_bytes;
   };
   const std::int64_t wanted = needed(config.batch, *open(cuda_options(config, communicator)));
   if (wanted <= share.size_bytes) return;

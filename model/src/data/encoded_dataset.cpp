@@ -69,31 +69,35 @@ class EncodedDataset final : public Dataset {
       throw InvalidArgument(fmt::format("image {} into {} floats was asked for, there are {} images of {} values", index,
                                         image.size(), size(), elements));
     }
-    cache_ ? show_cached(index, key, image) : show(index, key, image);
+    show(index, key, image);
     options_.channels == 3 ? normalise(image, kColour) : normalise(image, kGrey);
     return source_->label(index);
   }
 
   void show(std::int64_t index, const SampleKey* key, std::span<float> image) const {
+    if (show_kept(index, key, image)) return;
     with_image(index, [&](EncodedImage& encoded) {
       const Window window = window_of(encoded.height(), encoded.width(), key);
-      const Bitmap bitmap = with_channels(encoded.decode(reduction_for(window, options_.size)), options_.channels);
-      const double down = static_cast<double>(bitmap.height) / static_cast<double>(encoded.height());
-      const double across = static_cast<double>(bitmap.width) / static_cast<double>(encoded.width());
-      resample(bitmap, {window.top * down, window.left * across, window.height * down, window.width * across, window.is_mirrored},
+      const int reduction = reduction_for(window, options_.size);
+      const auto bitmap = std::make_shared<const Bitmap>(with_channels(encoded.decode(reduction), options_.channels));
+      const double down = static_cast<double>(bitmap->height) / static_cast<double>(encoded.height());
+      const double across = static_cast<double>(bitmap->width) / static_cast<double>(encoded.width());
+      resample(*bitmap,
+               {window.top * down, window.left * across, window.height * down, window.width * across, window.is_mirrored},
                options_.size, options_.size, image);
+      if (cache_ && reduction == 1) cache_->add(index, bitmap);
     });
   }
 
-  void show_cached(std::int64_t index, const SampleKey* key, std::span<float> image) const {
-    auto bitmap = cache_->find(index);
-    if (!bitmap) {
-      with_image(index, [&](EncodedImage& encoded) {
-        bitmap = std::make_shared<const Bitmap>(with_channels(encoded.decode(1), options_.channels));
-      });
-      cache_->add(index, bitmap);
-    }
-    resample(*bitmap, window_of(bitmap->height, bitmap->width, key), options_.size, options_.size, image);
+  /// Whether the cache has the image; not for a window of which a smaller image would have been decoded, so that the cache
+  /// changes nothing that is seen.
+  bool show_kept(std::int64_t index, const SampleKey* key, std::span<float> image) const {
+    const auto bitmap = cache_ ? cache_->find(index) : nullptr;
+    if (!bitmap) return false;
+    const Window window = window_of(bitmap->height, bitmap->width, key);
+    if (reduction_for(window, options_.size) > 1) return false;
+    resample(*bitmap, window, options_.size, options_.size, image);
+    return true;
   }
 
   Window window_of(std::int64_t height, std::int64_t width, const SampleKey* key) const {

@@ -57,8 +57,7 @@ struct PhotoOptions {
   std::int64_t size = 224;    ///< height and width of what a network sees of a photo
   std::int64_t channels = 3;  ///< or 1: grey
   Augment augment = Augment::none;
-  /// Decoded images are kept in so many bytes of the host's memory, booked in `account`, if there is one. Where there is such a
-  /// cache, no image is decoded smaller than it is, which others may be where that saves work.
+  /// Decoded images are kept in so many bytes of the host's memory, booked in `account`, if there is one.
   std::int64_t cache_bytes = 0;
   std::shared_ptr<MemoryAccount> account = nullptr;
 };
