@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <numeric>
 
 #include "minim/model/operations.h"
 #include "minim/runtime/error.h"
@@ -109,6 +110,21 @@ TEST_F(GraphTest, AMismatchWithTheModelNamesBothShapesAndChangesNothing) {
             "batch_norm \"bn\": input has shape [], wanted [N, ..., C]");
   EXPECT_EQ(model.parameters().size(), 3U);
   EXPECT_TRUE(other.nodes().empty());
+}
+
+TEST_F(GraphTest, LinearOfImagesHasItsColumnsInTheOrderOfChannelsRowsAndColumns) {
+  const Value y = graph.linear("fc", image(), 2);
+  EXPECT_EQ(graph.spec(y).shape, (Shape{kN, 2}));
+  const Parameter& weight = *model.parameters().front();
+  EXPECT_EQ(weight.shape, (Shape{2, 192}));
+  EXPECT_EQ(physical_shape(weight.shape, weight.layout), weight.shape);
+  std::vector<float> logical(384), physical(384);
+  std::iota(logical.begin(), logical.end(), 0.0F);
+  to_physical(weight.shape, weight.layout, logical, physical);
+  EXPECT_EQ(physical[0], 0);
+  EXPECT_EQ(physical[1], 64) << "the next channel of the same pixel";
+  EXPECT_EQ(physical[3], 1) << "the next pixel";
+  EXPECT_EQ(physical[192], 192) << "the next output";
 }
 
 TEST_F(GraphTest, CountsOfValidSamplesFollowTheFirstDimension) {

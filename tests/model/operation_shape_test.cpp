@@ -44,8 +44,11 @@ std::vector<Misfit> misfits() {
        "conv2d \"a\": height has window 1, stride 0, padding 0 and dilation 1, wanted 1 or more (padding: 0 or more)"},
       {"ConvolutionOfIntegers", [=](Graph& g) { g.conv2d("a", input(g, image, ElementType::uint8), 8, {}); },
        "conv2d \"a\": input has elements of type uint8, wanted activation"},
-      {"LinearOfImages", [=](Graph& g) { g.linear("a", input(g, image), 8); },
-       "linear \"a\": input has shape [N, 6, 7, 4], wanted [N, features]"},
+      {"LinearOfSequences",
+       [=](Graph& g) {
+         g.linear("a", input(g, Shape{kN, 6, 4}), 8);
+       },
+       "linear \"a\": input has shape [N, 6, 4], wanted [N, features]"},
       {"LinearIntoNothing",
        [](Graph& g) {
          g.linear("a", input(g, Shape{kN, 3}), 0);
