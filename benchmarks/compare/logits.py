@@ -112,6 +112,8 @@ def main():
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--program", default=ROOT / "build/release/launcher/minim")
     arguments = parser.parse_args()
+    if arguments.images < CLASSES:
+        parser.error(f"--images {arguments.images}: at least one of each of {CLASSES} classes is wanted")
     print("Largest difference from PyTorch's FP32 logits, relative to the largest logit:")
     sys.exit(0 if all([compare(arguments.program, model, arguments.images) for model in arguments.models.split(",")]) else 1)
 

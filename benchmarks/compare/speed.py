@@ -84,10 +84,10 @@ def processor():
 
 
 def provenance():
-    import torch
-
+    # Not imported here: what this process holds when it starts another one counts in that one's peak.
+    version = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__.split('+')[0])"], capture_output=True, text=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
-    return f"{datetime.date.today()}, `{commit}`, PyTorch {torch.__version__.split('+')[0]}, {processor()}"
+    return f"{datetime.date.today()}, `{commit}`, PyTorch {version.stdout.strip()}, {processor()}"
 
 
 TITLES = {
