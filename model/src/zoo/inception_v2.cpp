@@ -62,7 +62,7 @@ class InceptionV2 {
     y = layers_.convolution(name + ".branch3.1", y, module.double_window, {3, 3});
     branches.push_back(layers_.convolution(name + ".branch3.2", y, module.double_window, {3, 3, stride}));
     branches.push_back(pooled(module, x));
-    return layers_.concat(name, std::move(branches));
+    return graph_.concat(name, std::move(branches));
   }
 
   Value pooled(const Module& module, Value x) const {

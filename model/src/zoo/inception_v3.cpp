@@ -59,7 +59,7 @@ class InceptionV3 {
     Value twice = convolution(name + ".branch3x3dbl_1", x, 64);
     twice = convolution(name + ".branch3x3dbl_2", twice, 96, {3, 3});
     twice = convolution(name + ".branch3x3dbl_3", twice, 96, {3, 3});
-    return layers_.concat(name, {one, window, twice, projected(name, x, projection)});
+    return graph_.concat(name, {one, window, twice, projected(name, x, projection)});
   }
 
   Value halved_after_five(const std::string& name, Value x) const {
@@ -67,7 +67,7 @@ class InceptionV3 {
     Value twice = convolution(name + ".branch3x3dbl_1", x, 64);
     twice = convolution(name + ".branch3x3dbl_2", twice, 96, {3, 3});
     twice = convolution(name + ".branch3x3dbl_3", twice, 96, kHalving);
-    return layers_.concat(name, {window, twice, graph_.max_pool(name + ".branch_pool", x, square_pool(3, 2))});
+    return graph_.concat(name, {window, twice, graph_.max_pool(name + ".branch_pool", x, square_pool(3, 2))});
   }
 
   /// Figure 6: 7 x 7 windows as a row and a column.
@@ -82,7 +82,7 @@ class InceptionV3 {
     twice = convolution(name + ".branch7x7dbl_3", twice, channels, row);
     twice = convolution(name + ".branch7x7dbl_4", twice, channels, column);
     twice = convolution(name + ".branch7x7dbl_5", twice, 192, row);
-    return layers_.concat(name, {one, window, twice, projected(name, x, 192)});
+    return graph_.concat(name, {one, window, twice, projected(name, x, 192)});
   }
 
   Value halved_after_seven(const std::string& name, Value x) const {
@@ -91,7 +91,7 @@ class InceptionV3 {
     large = convolution(name + ".branch7x7x3_2", large, 192, {1, 7});
     large = convolution(name + ".branch7x7x3_3", large, 192, {7, 1});
     large = convolution(name + ".branch7x7x3_4", large, 192, kHalving);
-    return layers_.concat(name, {window, large, graph_.max_pool(name + ".branch_pool", x, square_pool(3, 2))});
+    return graph_.concat(name, {window, large, graph_.max_pool(name + ".branch_pool", x, square_pool(3, 2))});
   }
 
   /// Figure 7: a row and a column side by side.
@@ -104,7 +104,7 @@ class InceptionV3 {
     const Value twice = convolution(name + ".branch3x3dbl_2", convolution(name + ".branch3x3dbl_1", x, 448), 384, {3, 3});
     const Value twice_row = convolution(name + ".branch3x3dbl_3a", twice, 384, row);
     const Value twice_column = convolution(name + ".branch3x3dbl_3b", twice, 384, column);
-    return layers_.concat(name, {one, window_row, window_column, twice_row, twice_column, projected(name, x, 192)});
+    return graph_.concat(name, {one, window_row, window_column, twice_row, twice_column, projected(name, x, 192)});
   }
 
   Value projected(const std::string& name, Value x, std::int64_t channels) const {

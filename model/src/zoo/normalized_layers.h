@@ -16,7 +16,7 @@ struct Window {
 /// Convolutions with batch normalisation and ReLU behind them, "NAME.conv" and "NAME.bn".
 class NormalizedLayers {
  public:
-  explicit NormalizedLayers(Graph& graph, double epsilon) : graph_(graph), epsilon_(epsilon) {}
+  NormalizedLayers(Graph& graph, double epsilon) : graph_(graph), epsilon_(epsilon) {}
 
   Value convolution(const std::string& name, Value x, std::int64_t channels, Window window = {}) const {
     Conv2dOptions options{.kernel_h = window.height, .kernel_w = window.width};
@@ -33,8 +33,6 @@ class NormalizedLayers {
   Value average(const std::string& name, Value x) const {
     return graph_.average_pool(name, x, square_pool(3, 1, 1), /*count_padding=*/true);
   }
-
-  Value concat(const std::string& name, std::vector<Value> branches) const { return graph_.concat(name, std::move(branches)); }
 
  private:
   Graph& graph_;
