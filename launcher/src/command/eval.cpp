@@ -46,7 +46,9 @@ struct Subject {
       return;
     }
     checkpoint = require_checkpoint(request.run, report, at_work);
-    config = resolve(apply_arguments(apply_toml(RunConfig{}, checkpoint->model_configuration, checkpoint->directory), request));
+    config = apply_arguments(apply_toml(RunConfig{}, checkpoint->model_configuration, checkpoint->directory), request);
+    config.loss_scale = RunConfig{}.loss_scale;  // of training alone: the run's need not go with another --precision
+    config = resolve(config);
   }
 
   void load(const Request& request, Model& model, Backend& backend, const AtWork& at_work) const {

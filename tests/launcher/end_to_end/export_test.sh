@@ -40,6 +40,7 @@ assert numpy.isfinite(run).all() and numpy.ptp(run) > 0
 # The run's statistics are averaged over its ranks by both, its weights rounded to FP16 by both.
 assert numpy.array_equal(run, file), numpy.abs(run - file).max()
 PYTHON
+expect 0 single.log ranks 2 eval run --batch 5 --precision fp32
 expect 0 tuned.log ranks 2 train --weights fp32.safetensors "${network[@]}" --steps 2 --progress plain --output tuned
 contains tuned.log "starting from the weights in fp32.safetensors"
 expect 2 other.log ranks 2 train --weights fp32.safetensors "${network[@]}" --width 8 --steps 2 --output other
