@@ -68,7 +68,7 @@ void visit_options(Config& c, Visitor&& visit) {
         c.samples);
   visit(OptionInfo{"augment",
                    kNetwork,
-                   "Change training images at random; auto: crop-flip of photos",
+                   "Change training images at random; auto: crop-flip of CIFAR and photos",
                    numbers,
                    {"auto", "none", "crop-flip"}},
         c.augment);
