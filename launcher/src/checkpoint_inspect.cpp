@@ -71,10 +71,7 @@ void load_weights(const CheckpointInfo& info, Model& model, Backend& backend, co
     const std::string parameter = tensor.name.substr(tensor.name.find(':') + 1);
     const bool known = std::any_of(model.parameters().begin(), model.parameters().end(),
                                    [&parameter](const auto& candidate) { return candidate->name == parameter; });
-    if (!known) {
-      throw InvalidArgument(fmt::format("{}: holds \"{}\" of shape {}, which the model does not have", info.directory.string(),
-                                        tensor.name, tensor.shape.to_string()));
-    }
+    if (!known) throw_unknown_tensor(info.directory.string(), tensor.name, tensor.shape);
   }
   reader.check_states(model);
   for (const auto& parameter : model.parameters()) {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "minim/runtime/error.h"
-#include "minim/runtime/transfer.h"
+#include "weights.h"
 
 namespace minim {
 namespace {
@@ -70,14 +70,7 @@ std::vector<float> CheckpointReader::mean_state(const ManifestTensor& tensor) {
 }
 
 void CheckpointReader::check_match(const ManifestTensor* found, const std::string& wanted, const Shape& shape) const {
-  if (found == nullptr) {
-    throw InvalidArgument(
-        fmt::format("{}: has no \"{}\", which the model wants with shape {}", directory_.string(), wanted, shape.to_string()));
-  }
-  if (found->shape != shape) {
-    throw InvalidArgument(fmt::format("{}: \"{}\" has shape {}, the model wants {}", directory_.string(), found->name,
-                                      found->shape.to_string(), shape.to_string()));
-  }
+  expect_shape(directory_.string(), found != nullptr ? found->name : wanted, found != nullptr ? &found->shape : nullptr, shape);
 }
 
 void CheckpointReader::check_states(const Model& model) const {
@@ -85,10 +78,7 @@ void CheckpointReader::check_states(const Model& model) const {
   for (const auto& tensor : manifest_.states) {
     const bool known = std::any_of(model.states().begin(), model.states().end(),
                                    [&tensor](const auto& state) { return "state:" + state->name == tensor.name; });
-    if (!known) {
-      throw InvalidArgument(fmt::format("{}: holds \"{}\" of shape {}, which the model does not have", directory_.string(),
-                                        tensor.name, tensor.shape.to_string()));
-    }
+    if (!known) throw_unknown_tensor(directory_.string(), tensor.name, tensor.shape);
   }
 }
 

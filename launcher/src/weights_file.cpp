@@ -25,21 +25,13 @@ WeightsFile::WeightsFile(const std::filesystem::path& file, const Model& model, 
   for (const auto& state : model.states()) expect(state->name, state->shape);
   for (const SafetensorsEntry& entry : reader_.entries()) {
     if (has(model, entry.name) || entry.name.ends_with(kBatchCount)) continue;
-    throw InvalidArgument(fmt::format("{}: holds \"{}\" of shape {}, which the model does not have", file_.string(), entry.name,
-                                      entry.shape.to_string()));
+    throw_unknown_tensor(file_.string(), entry.name, entry.shape);
   }
 }
 
 void WeightsFile::expect(const std::string& name, const Shape& shape) const {
   const SafetensorsEntry* entry = reader_.find(name);
-  if (entry == nullptr) {
-    throw InvalidArgument(
-        fmt::format("{}: has no \"{}\", which the model wants with shape {}", file_.string(), name, shape.to_string()));
-  }
-  if (entry->shape != shape) {
-    throw InvalidArgument(fmt::format("{}: \"{}\" has shape {}, the model wants {}", file_.string(), name,
-                                      entry->shape.to_string(), shape.to_string()));
-  }
+  expect_shape(file_.string(), name, entry != nullptr ? &entry->shape : nullptr, shape);
   if (entry->dtype != DType::fp32 && entry->dtype != DType::fp16 && entry->dtype != DType::bf16) {
     throw InvalidArgument(
         fmt::format("{}: \"{}\" is {}, wanted fp32, fp16 or bf16", file_.string(), name, minim::name(entry->dtype)));

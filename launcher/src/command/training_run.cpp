@@ -39,7 +39,11 @@ void TrainingRun::set_up() {
   }
   check_agreement();
   run_guarded(communicator_, [&] { make_trainer(); });
-  load_weights_or_checkpoint();
+  if (settings_.start.resumed) {
+    load_checkpoint();
+  } else {
+    load_start_weights();
+  }
   make_monitor();
   make_loaders();
 }
@@ -73,15 +77,15 @@ void TrainingRun::make_trainer() {
   evaluator_ = std::make_unique<Evaluator>(*trainer_, network_->evaluation, config.batch);
 }
 
-void TrainingRun::load_weights_or_checkpoint() {
-  if (!settings_.start.resumed) {
-    const std::string& weights = settings_.config.weights;
-    if (weights.empty()) return;
-    run_guarded(communicator_,
-                [&] { load_weights(WeightsFile(weights, network_->model, [this] { communicator_.keep_alive(); }), *trainer_); });
-    notices_.push_back("starting from the weights in " + weights);
-    return;
-  }
+void TrainingRun::load_start_weights() {
+  const std::string& weights = settings_.config.weights;
+  if (weights.empty()) return;
+  run_guarded(communicator_,
+              [&] { load_weights(WeightsFile(weights, network_->model, [this] { communicator_.keep_alive(); }), *trainer_); });
+  notices_.push_back("starting from the weights in " + weights);
+}
+
+void TrainingRun::load_checkpoint() {
   std::vector<std::string> refused;
   checkpoints_.load_newest(*trainer_, refused);
   // The schedule and the data follow from what rank 0 found at first.

@@ -43,7 +43,8 @@ class TrainingRun {
   void set_up();
   void check_agreement();
   void make_trainer();
-  void load_weights_or_checkpoint();
+  void load_checkpoint();
+  void load_start_weights();
   void make_monitor();
   void make_loaders();
   ExitCode train(const StopRequest& stop);
