@@ -10,9 +10,9 @@ namespace {
 /// Convolution weights lie as OHWI, so that the channels of one position are contiguous.
 Layout ohwi() { return {.order = {0, 2, 3, 1}}; }
 
-/// The deviation that keeps the variance of gradients through ReLU layers. Source: He et al., arXiv:1502.01852, section 2.2.
-Initializer he_normal(std::int64_t fan_out) {
-  return Initializer::normal(std::sqrt(2.0 / static_cast<double>(std::max<std::int64_t>(fan_out, 1))));
+/// `fan`: the inputs of an output element, or the outputs of an input element.
+Initializer he_normal(std::int64_t fan) {
+  return Initializer::normal(std::sqrt(2.0 / static_cast<double>(std::max<std::int64_t>(fan, 1))));
 }
 
 Initializer uniform_by_fan_in(std::int64_t fan_in) {
@@ -64,8 +64,8 @@ Value Graph::conv2d(const std::string& name, Value x, std::int64_t channels, Con
   auto operation = make_conv2d(existing_shape(*model_, name + ".weight", wanted), options);
   infer(name, *operation, std::vector{x});  // before the model is touched
 
-  const std::int64_t fan_out = channels * options.kernel_h * options.kernel_w;
-  std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, ohwi(), he_normal(fan_out)))};
+  const std::int64_t fan = wanted[options.keep == Keep::gradients ? 0 : 1] * options.kernel_h * options.kernel_w;
+  std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, ohwi(), he_normal(fan)))};
   if (options.bias) parameters.push_back(&model_->parameter(bias_of(name, channels, Initializer::constant(0))));
   return add(name, std::move(operation), {x}, std::move(parameters)).front();
 }

@@ -188,6 +188,8 @@ TEST(Zoo, TrainsAStepInMixedPrecisionWithFiniteResults) {
     EXPECT_EQ(bound->output("logits").shape(), (Shape{4, 10})) << name;
     EXPECT_EQ(bound.get("weight")[0], 4) << name;
     EXPECT_GT(bound.get("loss")[0], 0) << name;
+    const float guessing = std::log(10.0F);  // the loss of a network that knows nothing
+    EXPECT_LT(bound.get("loss")[0] / bound.get("weight")[0], 2 * guessing) << name;
     EXPECT_EQ(bound->trained().size(), network.model.parameters().size()) << name;
     for (const float g : gradients(bound->trained())) ASSERT_TRUE(std::isfinite(g)) << name;
     for (const Parameter* p : bound->trained()) {

@@ -50,13 +50,15 @@ class Googlenet {
     return small ? x : halved("pool2", x);
   }
 
+  // Where channels are first reduced and nothing normalises them, weights that keep the gradients' variance blow activations up.
   Value convolution(const std::string& name, Value x, std::int64_t channels, std::int64_t window, std::int64_t stride = 1) const {
     return graph_.conv2d(name, x, channels,
                          {.kernel_h = window,
                           .kernel_w = window,
                           .geometry = square_geometry(stride, window / 2),
                           .bias = true,
-                          .activation = Activation::relu});
+                          .activation = Activation::relu,
+                          .keep = Keep::activations});
   }
 
   Value halved(const std::string& name, Value x) const { return graph_.max_pool(name, x, same_pool(graph_.spec(x).shape, 3, 2)); }

@@ -20,11 +20,15 @@ struct Value {
   int id = -1;
 };
 
+/// What random weights keep the variance of, through ReLU layers. Source: He et al., arXiv:1502.01852, section 2.2.
+enum class Keep : std::uint8_t { gradients, activations };
+
 struct Conv2dOptions {
   std::int64_t kernel_h = 1, kernel_w = 1;
   Conv2dGeometry geometry = {};
   bool bias = false;
   Activation activation = Activation::none;
+  Keep keep = Keep::gradients;
 };
 
 struct LinearOptions {
