@@ -36,7 +36,7 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
     if (share.has_sums) memory.workspace_bytes += bucket.slice_elements(world_size) * kFloatBytes;
   }
   memory.state_bytes = AgreementState::size_bytes(world_size, static_cast<std::int64_t>(learning_rates(config.schedule).size()));
-  if (has_trust_ratios(config.rule)) {
+  if (has_trust_ratios(config.rule) && !parameters.empty()) {
     memory.state_bytes += TrustState::size_bytes(static_cast<std::int64_t>(parameters.size()), config.shard ? world_size : 1);
   }
   memory.staging_bytes = AgreementState::staging_bytes();

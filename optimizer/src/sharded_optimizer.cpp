@@ -60,7 +60,7 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
       ready(parameters.size()),
       outcome(initial_state(config.loss_scale)) {
   add_update_kernels(backend);
-  if (has_trust_ratios(config.rule)) {
+  if (has_trust_ratios(config.rule) && !parameters.empty()) {
     trust.emplace(backend, config.rule, trust_parameters(parameters, config.groups), sharded ? rank : 0,
                   sharded ? world_size : 1);
   }

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -215,6 +216,22 @@ TEST(TrustRatios, AreThoseOfWholeParametersOnAnyNumberOfRanks) {
       expect_the_algorithm(LambRule{}, ranks, shard);
     }
   }
+}
+
+TEST(TrustRatios, AreNotMissedWhereThereAreNoParameters) {
+  const auto backend = make_cpu_backend(1);
+  const auto communicators = make_thread_communicators(1, {});
+  const auto stream = backend->make_stream("compute");
+  const Tensor sums = backend->allocate_tensor(DType::fp32, Shape{3}, MemoryKind::input);
+  std::ranges::fill(sums.view().span<float>(), 1.0F);
+  ShardedOptimizer optimizer(*backend, *communicators.front(), {}, constant_scale(1, LarsRule{}));
+  optimizer.initialize(/*seed=*/7);
+
+  optimizer.begin_step(*stream);
+  const TensorView all = sums.view();
+  optimizer.finish_step(*stream, all.slice(0, 1), all.slice(1, 2), all.slice(2, 3), {});
+  optimizer.drain();
+  EXPECT_EQ(optimizer.state().attempted, 1);
 }
 
 }  // namespace
