@@ -6,7 +6,8 @@ Every wait of the host's code and every barrier of a kernel is left out in turn;
 waits that only a failure leads to: those in a `catch` block or in a function that is `noexcept`.
 
 Works on a copy of the tree in the folder SCRATCH, which has builds of its own and keeps results: a second run goes on where the first
-has ended, and does again what has changed. With TEXT, mutations whose file or statement contains it are run anew, and no others.
+has ended, and does again what has changed. In a new folder the table's rows count as results for files that are as they were when it
+was last committed. With TEXT, mutations whose file or statement contains it are run anew, and no others.
 The cheapest tests come first, for all mutations; what they have not noticed is left to the next ones.
 Writes the table MUTATIONS.md, beside this folder, from all results there are. `reasons.txt` says why a mutation goes unnoticed.
 """
@@ -285,6 +286,31 @@ def text_of(mutation):
     return text.replace("|", "\\|")
 
 
+def row_start(mutation):
+    return f"| {mutation.path} | {mutation.function} | {text_of(mutation)} | "
+
+
+def results_of_table(mutations, hashes):
+    """What the table says of files that have not changed since it was committed."""
+    git = lambda *arguments: subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    written = git("log", "-1", "--format=%H", "--", TABLE).stdout.strip()
+    lines = TABLE.read_text().splitlines() if written else []
+    results = {}
+    for mutation in mutations:
+        row = next((line for line in lines if line.startswith(row_start(mutation))), None)
+        if row is None or row.endswith("| not run |") or git("diff", "--quiet", written, "--", mutation.path).returncode != 0:
+            continue
+        said = row.removeprefix(row_start(mutation)).removesuffix(" |")
+        result = results[mutation.key] = {"hash": hashes[mutation.path], "passed": []}
+        if said.startswith("**not noticed**"):
+            missing = re.match(r".*?\(not run: ([^:]*?)\)(:|$)", said)
+            left_out = missing[1] if missing else ""
+            result["passed"] = [step.name for step in mutation.steps if step.name.replace("|", "/") not in left_out]
+        else:
+            result["noticed"] = said
+    return results
+
+
 def write_table(mutations, results, reasons):
     rows = []
     sums = {"noticed": 0, "not noticed, with a reason": 0, "not noticed": 0, "not run": 0}
@@ -300,7 +326,7 @@ def write_table(mutations, results, reasons):
             kind = "not noticed, with a reason" if reason else "not noticed"
             says = "**not noticed**" + (f" (not run: {', '.join(missing)})" if missing else "") + (f": {reason}" if reason else "")
         sums[kind] += 1
-        rows.append(f"| {mutation.path} | {mutation.function} | {text_of(mutation)} | {says.replace('|', '/')} |")
+        rows.append(f"{row_start(mutation)}{says.replace('|', '/')} |")
     head = [
         "# Faults planted in the CUDA path, one at a time", "",
         "Written by `mutations/mutations.py`. A statement alone was left out; `a` → `b` says what took its place. Who notices first, in the order "
@@ -315,10 +341,10 @@ def main():
     folder = Path(sys.argv[1]).resolve()
     text = sys.argv[2] if len(sys.argv) > 2 else ""
     kept = folder / "results.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
     mutations = all_mutations()
     reasons = reasons_for(mutations)
     hashes = {m.path: hashlib.sha256((ROOT / m.path).read_bytes()).hexdigest() for m in mutations}
+    results = json.loads(kept.read_text()) if kept.exists() else results_of_table(mutations, hashes)
     results = {m.key: results[m.key] for m in mutations if results.get(m.key, {}).get("hash") == hashes[m.path]}
     chosen = [m for m in mutations if text in m.key]
     for mutation in chosen:
