@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cuda/check.h"
+#include "cuda/cuda_time.h"
 #include "minim/runtime/error.h"
 
 namespace minim::cuda {
@@ -60,6 +61,13 @@ void CudaDevice::fail(std::uint64_t number, std::exception_ptr failure) {
 std::exception_ptr CudaDevice::failure_before(std::uint64_t number) const {
   const std::scoped_lock lock(mutex_);
   return failed_number_ < number ? failure_ : nullptr;
+}
+
+std::shared_ptr<CudaClock> CudaDevice::clock() {
+  const std::scoped_lock lock(mutex_);
+  auto clock = clock_.lock();
+  if (!clock) clock_ = clock = std::make_shared<CudaClock>();
+  return clock;
 }
 
 void CudaDevice::release(void* memory, bool on_host) noexcept {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "minim/runtime/cuda.h"
 
 namespace minim::cuda {
+
+class CudaClock;
 
 /// One device of this process, shared by its streams, events and memory. Thread-safe.
 ///
@@ -35,6 +38,9 @@ class CudaDevice {
   /// What failed before piece `number` was enqueued; null when nothing did.
   std::exception_ptr failure_before(std::uint64_t number) const;
 
+  /// Tells the times of events that share the clock; the clock is made anew when all of them have gone.
+  std::shared_ptr<CudaClock> clock();
+
   /// Returns memory of `cudaMalloc` or `cudaHostAlloc`. Inside a host function, where CUDA cannot be called, that is put off
   /// until the next allocation.
   void release(void* memory, bool on_host) noexcept;
@@ -54,6 +60,7 @@ class CudaDevice {
   std::uint64_t failed_number_ = 0;
   std::exception_ptr failure_;
   std::vector<Deferred> deferred_;
+  std::weak_ptr<CudaClock> clock_;
 };
 
 /// Makes `device` the calling thread's current device for as long as this lives: launches, allocations and the creation of

@@ -8,6 +8,7 @@
 #include "cuda/check.h"
 #include "cuda/cuda_event.h"
 #include "cuda/cuda_kernel.h"
+#include "cuda/cuda_time.h"
 #include "cuda/graph_cache.h"
 #include "minim/runtime/error.h"
 
@@ -81,6 +82,8 @@ class CudaStream final : public Stream {
   }
 
   void synchronize() override { record().wait(); }
+
+  std::shared_ptr<const TimePoint> record_time() override { return record_cuda_time(device_, handle()); }
 
   void begin_range(const char* name) override {
     handle();  // what was kept back is not of the range

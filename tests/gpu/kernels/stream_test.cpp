@@ -80,6 +80,31 @@ TEST_F(CudaStreams, OrderKernelsOfDifferentStreamsByEvents) {
   for (const float value : result.span<float>()) ASSERT_EQ(value, 32);
 }
 
+TEST_F(CudaStreams, TellWhenWorkRanOnTheClockOfTheHost) {
+  constexpr std::int64_t kCount = 5000;
+  // A device's clock and the host's are compared by an event, which takes some microseconds on a GPU.
+  constexpr std::int64_t kComparisonNanoseconds = 200'000;
+  const Tensor x = on_device(kCount), y = on_device(kCount);
+  const auto doubled = backend_->prepare(Sum{.inputs = {x, x}, .y = y});
+  const Event gate = Event::manual();
+  TraceRow row;
+  const std::int64_t before = host_time()->nanoseconds();
+  stream_->set_trace(&row);
+  traced(*stream_, {.name = "gate", .category = "wait"}, [&] { stream_->wait(gate); });
+  traced(*stream_, {.name = "double", .category = "forward"}, [&] { doubled->launch(*stream_); });
+  stream_->set_trace(nullptr);
+  gate.set();
+  stream_->synchronize();
+  const std::int64_t after = host_time()->nanoseconds();
+  const auto events = row.events();
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_GE(events[0].begin, before - kComparisonNanoseconds);
+  EXPECT_GE(events[0].end, events[0].begin);
+  EXPECT_GE(events[1].begin, events[0].end);
+  EXPECT_GE(events[1].end, events[1].begin);
+  EXPECT_LE(events[1].end, after + kComparisonNanoseconds);
+}
+
 TEST_F(CudaStreams, TellAFailureToWhatWasEnqueuedAfterItAndToNothingElse) {
   bool ran = false;
   const auto other = backend_->make_stream("other");

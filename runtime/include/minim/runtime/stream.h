@@ -7,6 +7,7 @@
 #include <string>
 
 #include "minim/runtime/tensor.h"
+#include "minim/runtime/trace.h"
 
 namespace minim {
 
@@ -66,11 +67,30 @@ class Stream {
   virtual void begin_range(const char* /*name*/) {}
   virtual void end_range() {}
 
+  /// When everything enqueued so far has run.
+  virtual std::shared_ptr<const TimePoint> record_time();
+  /// Where what `traced` encloses goes from here on; null: nowhere. The row outlives that.
+  void set_trace(TraceRow* row) { trace_ = row; }
+  TraceRow* trace() const { return trace_; }
+
  protected:
   Stream() = default;
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
+
+ private:
+  TraceRow* trace_ = nullptr;
 };
+
+/// Lets `part` enqueue work on `stream` and, where that is traced, adds when it ran to the trace.
+template <class Part>
+void traced(Stream& stream, const TraceLabel& label, Part&& part) {
+  TraceRow* const row = stream.trace();
+  if (row == nullptr) return part();
+  const auto begin = stream.record_time();
+  part();
+  *row->add(label) = {begin, stream.record_time()};
+}
 
 /// A CPU stream: one thread, named `name`, that computes with `threads` OpenMP threads.
 std::unique_ptr<Stream> make_cpu_stream(std::string name, int threads);
