@@ -36,12 +36,19 @@ Signature Collective::signature() const {
   return signature;
 }
 
+void Collective::begin(Steps steps, std::uint64_t number) {
+  steps_.emplace(std::move(steps));
+  number_ = number;
+  if (request_.times && !request_.times->begin) request_.times->begin = host_time();
+}
+
 void Collective::leave_to_device(Event rest) {
   steps_.reset();
   rest_ = std::move(rest);
 }
 
 void Collective::complete() {
+  if (request_.times && !request_.times->end) request_.times->end = host_time();
   steps_.reset();
   done_ = true;
   if (event_) event_->set();

@@ -16,6 +16,7 @@ struct Request {
   int scale_exponent = 0;
   int root = 0;
   CollectiveOptions options = {};
+  std::shared_ptr<TimeSpan> times = {};  ///< where its times go, on a device those of the device; null: nowhere
 };
 
 /// Whether the tensors have memory in common.
@@ -35,7 +36,7 @@ class Collective {
 
   bool begun() const { return steps_.has_value(); }
   /// `number`: how many its communicator has begun, this one counted.
-  void begin(Steps steps, std::uint64_t number) { steps_.emplace(std::move(steps)), number_ = number; }
+  void begin(Steps steps, std::uint64_t number);
   std::uint64_t number() const { return number_; }
   Advance advance() { return steps_->advance(); }
 

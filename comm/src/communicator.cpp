@@ -67,17 +67,29 @@ void Work::wait() const {
 Event Work::event() const { return collective_ ? collective_->event() : Event(); }
 
 void Work::precede(Stream& stream) const {
-  if (collective_) communicator_->order(*collective_, stream);
+  if (!collective_) return;
+  traced(stream, {.name = collective_->request().options.label, .category = "wait"},
+         [&] { communicator_->order(*collective_, stream); });
 }
 
 void Communicator::order(detail::Collective& collective, Stream& stream) { stream.wait(collective.event()); }
+
+Work Communicator::submit_traced(Request request) {
+  if (trace_ != nullptr) {
+    request.times = trace_->add({.name = request.options.label,
+                                 .category = "communication",
+                                 .type = detail::name(request.kind),
+                                 .bytes = request.input.size_bytes()});
+  }
+  return submit(std::move(request));
+}
 
 Work Communicator::all_reduce(TensorView data, ReduceOptions reduce, CollectiveOptions options) {
   Request request = in_place(CollectiveKind::all_reduce, data, std::move(options));
   request.scale_exponent = reduce.scale_exponent;
   check_present(request);
   check_reducible(request);
-  return submit(std::move(request));
+  return submit_traced(std::move(request));
 }
 
 Work Communicator::reduce_scatter(TensorView data, ReduceOptions reduce, CollectiveOptions options) {
@@ -86,7 +98,7 @@ Work Communicator::reduce_scatter(TensorView data, ReduceOptions reduce, Collect
   check_present(request);
   check_reducible(request);
   check_divisible(request, size());
-  return submit(std::move(request));
+  return submit_traced(std::move(request));
 }
 
 Work Communicator::reduce_scatter_fp32(ConstTensorView data, TensorView sums, CollectiveOptions options) {
@@ -99,14 +111,14 @@ Work Communicator::reduce_scatter_fp32(ConstTensorView data, TensorView sums, Co
     throw InvalidArgument(fmt::format("{}: sums are {} {}, wanted {} fp32", title(request), sums.elements(),
                                       minim::name(sums.dtype()), data.elements() / size()));
   }
-  return submit(std::move(request));
+  return submit_traced(std::move(request));
 }
 
 Work Communicator::all_gather(TensorView data, CollectiveOptions options) {
   Request request = in_place(CollectiveKind::all_gather, data, std::move(options));
   check_present(request);
   check_divisible(request, size());
-  return submit(std::move(request));
+  return submit_traced(std::move(request));
 }
 
 Work Communicator::all_to_all(ConstTensorView send, TensorView receive, CollectiveOptions options) {
@@ -118,7 +130,7 @@ Work Communicator::all_to_all(ConstTensorView send, TensorView receive, Collecti
     throw InvalidArgument(fmt::format("{}: sends {} {}, receives {} {}", title(request), send.elements(),
                                       minim::name(send.dtype()), receive.elements(), minim::name(receive.dtype())));
   }
-  return submit(std::move(request));
+  return submit_traced(std::move(request));
 }
 
 Work Communicator::broadcast(TensorView data, int root, CollectiveOptions options) {
@@ -126,11 +138,11 @@ Work Communicator::broadcast(TensorView data, int root, CollectiveOptions option
   request.root = root;
   check_present(request);
   if (root < 0 || root >= size()) throw InvalidArgument(fmt::format("{}: root is rank {} of {}", title(request), root, size()));
-  return submit(std::move(request));
+  return submit_traced(std::move(request));
 }
 
 Work Communicator::barrier(CollectiveOptions options) {
-  return submit({.kind = CollectiveKind::barrier, .options = std::move(options)});
+  return submit_traced({.kind = CollectiveKind::barrier, .options = std::move(options)});
 }
 
 }  // namespace minim

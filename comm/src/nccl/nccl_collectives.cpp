@@ -122,6 +122,7 @@ void NcclCollectives::start(const Request& request) {
   stream_->wait(request.options.after);
   request_ = request;
   enqueued_ = false;
+  if (request.times) request.times->begin = stream_->record_time();
   call(request);
 }
 
@@ -190,6 +191,7 @@ void NcclCollectives::finish_enqueueing() {
                .ranks = size_},
               request_.output);
   }
+  if (request_.times) request_.times->end = stream_->record_time();
   finished_ = stream_->record();
   enqueued_ = true;
 }

@@ -104,6 +104,10 @@ class Communicator {
   /// Tells all ranks to give up, with a reason that their errors repeat. Never blocks.
   virtual void abort(const std::string& reason) = 0;
 
+  /// Where the collectives that are issued from here on go with their times; null: nowhere. Call before issuing them; the row
+  /// outlives that. A collective takes from when it begins, with its tensors ready, until it has completed.
+  virtual void set_trace(TraceRow* row) { trace_ = row; }
+
  protected:
   friend class Work;
   /// Queues a request whose arguments have been checked.
@@ -112,6 +116,11 @@ class Communicator {
   virtual void wait_for(const detail::Collective& collective) = 0;
   /// See Work::precede.
   virtual void order(detail::Collective& collective, Stream& stream);
+
+ private:
+  Work submit_traced(detail::Request request);
+
+  TraceRow* trace_ = nullptr;
 };
 
 /// One rank: sums are scaled and rounded, the rest is copies.
