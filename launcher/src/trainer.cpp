@@ -98,6 +98,7 @@ struct Trainer::Impl {
   Model& model;
   Options options;
   std::vector<std::unique_ptr<PhaseRun>> phases;
+  StepTrace* trace = nullptr;
   Event copied;                    // until then what the feed copied from is in use
   std::unique_ptr<Stream> stream;  // last: it is emptied before what its kernels use goes away
 
@@ -110,6 +111,10 @@ struct Trainer::Impl {
   void prepare_endings(PhaseRun& phase);
   template <class Part>
   auto guarded(const Part& part);
+  TraceRow* host_row() const { return trace != nullptr ? &trace->host : nullptr; }
+  template <class Part>
+  void enqueue_part(const char* name, const Part& part);
+  void launch_all(const std::vector<std::unique_ptr<KernelCall>>& calls, const TraceLabel& label);
   bool under_way() const;
   bool run_phase(int index, const Feed& feed, bool stop_requested);
   RankError enqueue(int index, const Feed& feed, bool stop_requested);
@@ -216,15 +221,30 @@ void Trainer::Impl::prepare_endings(PhaseRun& phase) {
   add_up(phase.config.correct, phase.correct);
 }
 
+/// Under its name in a profiler.
+template <class Part>
+void Trainer::Impl::enqueue_part(const char* name, const Part& part) {
+  stream->begin_range(name);
+  traced(host_row(), {.name = name, .category = "host", .type = "enqueue"}, part);
+  stream->end_range();
+}
+
+void Trainer::Impl::launch_all(const std::vector<std::unique_ptr<KernelCall>>& calls, const TraceLabel& label) {
+  for (const auto& call : calls) traced(*stream, label, [&] { call->launch(*stream); });
+}
+
 RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
   PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
   for (int m = 0; m < options.micro_batches; ++m) {
-    wait_driving(communicator, copied);
+    if (trace != nullptr) trace->compute.set_micro_batch(m);
+    traced(host_row(), {.name = "copies of inputs", .category = "wait"}, [&] { wait_driving(communicator, copied); });
     const Plan* plan = nullptr;
     RankError error;
     try {
-      const int chosen =
-          feed({.phase = index, .index = m, .step = phase.begun() - 1, .plans = phase.plan_pointers, .stream = *stream});
+      int chosen = -1;
+      traced(host_row(), {.name = "feed", .category = "host"}, [&] {
+        chosen = feed({.phase = index, .index = m, .step = phase.begun() - 1, .plans = phase.plan_pointers, .stream = *stream});
+      });
       if (chosen < 0 || chosen >= static_cast<int>(phase.plan_pointers.size())) {
         throw InvalidArgument(
             fmt::format("phase \"{}\": the feed chose plan {} of {}", phase.config.name, chosen, phase.plan_pointers.size()));
@@ -238,27 +258,24 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
     copied = stream->record();
     if (plan == nullptr) return error;
     phase.last_micro_batch = m + 1 == options.micro_batches;
-    stream->begin_range("forward");
-    plan->forward(*stream, /*accumulate=*/true, &phase);
-    stream->end_range();
-    stream->begin_range("backward");
-    plan->backward(*stream, /*accumulate=*/m > 0, &phase);
-    stream->end_range();
+    enqueue_part("forward", [&] { plan->forward(*stream, /*accumulate=*/true, &phase); });
+    enqueue_part("backward", [&] { plan->backward(*stream, /*accumulate=*/m > 0, &phase); });
   }
   return {};
 }
 
 RankError Trainer::Impl::enqueue(int index, const Feed& feed, bool stop_requested) {
   PhaseRun& phase = *phases[static_cast<std::size_t>(index)];
-  for (const auto& call : phase.clear_sums) call->launch(*stream);
+  launch_all(phase.clear_sums, {.name = "sums", .category = "update", .type = "zero", .kernel = "Zero"});
   phase.optimizer->begin_step(*stream);
   RankError error = run_micro_batches(index, feed);
-  stream->begin_range("update");
-  for (const auto& call : phase.add_sums) call->launch(*stream);
-  phase.optimizer->finish_step(*stream, phase.loss, phase.weight, phase.correct,
-                               {.error_code = static_cast<std::int32_t>(error.kind), .stop_requested = stop_requested ? 1 : 0});
-  for (const auto& call : phase.commit_states) call->launch(*stream);
-  stream->end_range();
+  if (trace != nullptr) trace->compute.set_micro_batch(-1);
+  enqueue_part("update", [&] {
+    launch_all(phase.add_sums, {.name = "sums", .category = "update", .type = "sum", .kernel = "Sum"});
+    phase.optimizer->finish_step(*stream, phase.loss, phase.weight, phase.correct,
+                                 {.error_code = static_cast<std::int32_t>(error.kind), .stop_requested = stop_requested ? 1 : 0});
+    launch_all(phase.commit_states, {.name = "states", .category = "update", .type = "commit", .kernel = "CommitState"});
+  });
   return error;
 }
 
@@ -293,7 +310,7 @@ void Trainer::Impl::finish_all() noexcept {
 
 /// The outcome of the oldest step that is under way. When that is an error, all ranks let the others come to their end first.
 void Trainer::Impl::take_outcome(PhaseRun& phase) {
-  guarded([&] { phase.optimizer->drain(); });
+  guarded([&] { traced(host_row(), {.name = "outcome of a step", .category = "wait"}, [&] { phase.optimizer->drain(); }); });
   const RankError error = std::move(phase.errors.front());
   phase.errors.pop_front();
   try {
@@ -385,6 +402,12 @@ bool Trainer::drain() {
   for (auto& phase : impl_->phases) impl_->drain(*phase);
   impl_->guarded([&] { impl_->stream->synchronize(); });
   return true;
+}
+
+void Trainer::set_trace(StepTrace* trace) {
+  impl_->trace = trace;
+  impl_->stream->set_trace(trace != nullptr ? &trace->compute : nullptr);
+  impl_->communicator.set_trace(trace != nullptr ? &trace->communication : nullptr);
 }
 
 std::int64_t Trainer::begun() const { return impl_->phases.front()->begun(); }

@@ -159,7 +159,8 @@ void ShardedOptimizer::Impl::zero_missing_gradients(Stream& compute) {
   for (const Parameter* parameter : parameters) {
     const Place& at = place(*parameter);
     if (ready[static_cast<std::size_t>(at.index)] != 0) continue;
-    zero_gradient[static_cast<std::size_t>(at.index)]->launch(compute);
+    traced(compute, {.name = parameter->name, .category = "backward", .type = "zero", .kernel = "Zero"},
+           [&] { zero_gradient[static_cast<std::size_t>(at.index)]->launch(compute); });
     BucketState& bucket = buckets[static_cast<std::size_t>(at.bucket)];
     bucket.parameters_ready += 1;
     if (bucket.complete()) completed.push_back(&bucket);
@@ -193,18 +194,23 @@ void ShardedOptimizer::Impl::agree(Stream& compute) {
   const Work gather = communicator.all_gather(agreement.records(), {.label = "agreement", .after = compute.record()});
   step(begun).works.push_back(gather);
   gather.precede(compute);
-  agreement.fold(compute);
+  traced(compute, {.name = "agreement", .category = "update", .type = "agreement", .kernel = "FoldAgreement"},
+         [&] { agreement.fold(compute); });
 }
 
 void ShardedOptimizer::Impl::make_trust_ratios(Stream& compute) {
   if (!trust) return;
-  for (const BucketState& bucket : buckets) bucket.measure->launch(compute);
+  for (const BucketState& bucket : buckets) {
+    traced(compute, {.name = bucket.bucket->name, .category = "update", .type = "norms", .kernel = "MeasureUpdate"},
+           [&] { bucket.measure->launch(compute); });
+  }
   if (sharded) {
     const Work gather = communicator.all_gather(trust->squares(), {.label = "norms", .after = compute.record()});
     step(begun).works.push_back(gather);
     gather.precede(compute);
   }
-  trust->fold(compute);
+  traced(compute, {.name = "norms", .category = "update", .type = "norms", .kernel = "FoldSquares"},
+         [&] { trust->fold(compute); });
 }
 
 ShardedOptimizer::ShardedOptimizer(Backend& backend, Communicator& communicator, std::vector<Parameter*> parameters,
@@ -262,16 +268,22 @@ void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstT
   const int slot = static_cast<int>(impl_->begun % kStepsUnderWay);
   impl_->zero_missing_gradients(compute);
   impl_->issue_reductions();
-  impl_->agreement.fill(compute, slot, loss, weight, correct, report);
+  traced(compute, {.name = "report", .category = "update", .type = "agreement", .kernel = "FillRecord"},
+         [&] { impl_->agreement.fill(compute, slot, loss, weight, correct, report); });
   for (BucketState& bucket : impl_->buckets) {
     if (impl_->sharded && !bucket.gather_awaited) bucket.gather.precede(compute);  // nobody used it; the update writes it
     bucket.reduction.precede(compute);
-    bucket.check->launch(compute);
+    traced(compute, {.name = bucket.bucket->name, .category = "update", .type = "check", .kernel = "CheckGradients"},
+           [&] { bucket.check->launch(compute); });
   }
   impl_->agree(compute);
   impl_->make_trust_ratios(compute);
-  for (BucketState& bucket : impl_->buckets) bucket.update->launch(compute);
-  impl_->agreement.fetch(compute, slot);
+  for (BucketState& bucket : impl_->buckets) {
+    traced(compute, {.name = bucket.bucket->name, .category = "update", .type = "update", .kernel = "ApplyUpdate"},
+           [&] { bucket.update->launch(compute); });
+  }
+  traced(compute, {.name = "outcome", .category = "copy", .bytes = sizeof(StepState)},
+         [&] { impl_->agreement.fetch(compute, slot); });
   impl_->step(impl_->begun).fetched = compute.record();
   impl_->unfinished = false;
   impl_->current = !impl_->sharded;

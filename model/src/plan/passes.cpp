@@ -70,6 +70,7 @@ class Binder final : public Walk {
     auto& pass = record.backward ? passes_.backward : passes_.forward;
     step.used_first = first_weight_uses(recording_, next_ - 1);
     step.gradient_ready = completed_gradients(recording_, next_ - 1);
+    step.cost = live_++;
     pass.push_back(std::move(step));
   }
 
@@ -101,6 +102,7 @@ class Binder final : public Walk {
   Blocks blocks_;
   ConstTensorView loss_scale_;
   std::size_t next_ = 0;
+  int live_ = 0;  // kernels that are not dropped, so far
   Passes passes_;
 };
 

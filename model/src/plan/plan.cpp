@@ -83,12 +83,21 @@ std::shared_ptr<Buffer> borrow_or_allocate(const std::shared_ptr<Buffer>& owned,
 
 std::byte* begin(const std::shared_ptr<Buffer>& buffer) { return buffer ? static_cast<std::byte*>(buffer->data()) : nullptr; }
 
-void run(const std::vector<Step>& steps, Stream& stream, bool accumulate, PlanObserver* observer) {
+TraceLabel label_of(const Step& step, const std::vector<OperationCost>& costs) {
+  if (step.cost < 0) return {.name = "gradient", .category = "backward", .type = "zero", .kernel = "Zero"};
+  const OperationCost& cost = costs[static_cast<std::size_t>(step.cost)];
+  return {.name = cost.name, .category = cost.backward ? "backward" : "forward", .type = cost.type, .kernel = cost.kernel};
+}
+
+void run(const std::vector<Step>& steps, const std::vector<OperationCost>& costs, Stream& stream, bool accumulate,
+         PlanObserver* observer) {
   for (const Step& step : steps) {
     if (observer) {
       for (const Parameter* parameter : step.used_first) observer->before_use(*parameter, stream);
     }
-    if (const KernelCall* call = step.calls[accumulate ? 1 : 0]) call->launch(stream);
+    if (const KernelCall* call = step.calls[accumulate ? 1 : 0]) {
+      traced(stream, label_of(step, costs), [&] { call->launch(stream); });
+    }
     if (observer) {
       for (const Parameter* parameter : step.gradient_ready) observer->gradient_ready(*parameter, stream);
     }
@@ -157,12 +166,12 @@ bool Plan::has_input(const std::string& name) const {
 
 void Plan::forward(Stream& stream, bool accumulate, PlanObserver* observer) const {
   impl_->expect_bound();
-  run(impl_->passes.forward, stream, accumulate, observer);
+  run(impl_->passes.forward, impl_->costs, stream, accumulate, observer);
 }
 
 void Plan::backward(Stream& stream, bool accumulate, PlanObserver* observer) const {
   impl_->expect_bound();
-  run(impl_->passes.backward, stream, accumulate, observer);
+  run(impl_->passes.backward, impl_->costs, stream, accumulate, observer);
 }
 
 }  // namespace minim

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "minim/comm/communicator.h"
+#include "minim/launcher/step_trace.h"
 #include "minim/model/plan.h"
 #include "minim/optimizer/sharded_optimizer.h"
 
@@ -67,6 +68,10 @@ class Trainer {
   /// none was under way. What reads weights or states, such as evaluation, drains first. A trainer that goes with a step under
   /// way aborts.
   bool drain();
+
+  /// Steps that begin from here on are traced; null: no longer. While no step is under way that is traced. The trace outlives
+  /// that. Kernels are not enqueued as CUDA graphs meanwhile; results have the same bits.
+  void set_trace(StepTrace* trace);
 
   int phases() const;
   const StepState& state(int phase = 0) const;
