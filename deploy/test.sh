@@ -19,10 +19,10 @@ fi
 deploy/install-deps.sh
 . deploy/environment.sh
 
-# Exported files are read back with another implementation of their format.
-if ! build/venv/bin/python -c 'import safetensors, numpy' 2>/dev/null; then
+# Exported files and TensorBoard's events are read back with another implementation of their format.
+if ! build/venv/bin/python -c 'import safetensors, numpy, tensorboard' 2>/dev/null; then
   python3 -m venv build/venv
-  build/venv/bin/pip install --quiet --disable-pip-version-check safetensors numpy
+  build/venv/bin/python -m pip install --quiet --disable-pip-version-check safetensors numpy tensorboard
 fi
 
 # Read by programs that were built with a sanitizer only. ThreadSanitizer ends a program at its first report, so that a rank that

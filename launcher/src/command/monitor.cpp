@@ -21,7 +21,9 @@ Monitor::Monitor(const RunConfig& config, const RunLength& length, const RunDire
       directory_(directory),
       metrics_(directory.metrics_file()),
       progress_(stdout, style),
-      start_(Clock::now()) {}
+      start_(Clock::now()) {
+  if (config.tensorboard) events_.emplace(directory.path(), length.start_step);
+}
 
 std::int64_t Monitor::epoch_of(std::int64_t step) const { return length_.position(step - 1) / length_.dataset_size + 1; }
 
@@ -41,6 +43,7 @@ void Monitor::step(const StepState& state, const std::string& first_bad_tensor, 
   if (logged) {
     const double per_second = static_cast<double>(unlogged_steps_ * length_.global_batch) / unlogged_seconds_;
     metrics_.step(state, {.epoch = epoch_of(step), .samples_per_second = per_second, .elapsed_seconds = elapsed_seconds()});
+    record_events(state, per_second);
     unlogged_steps_ = 0;
     unlogged_seconds_ = 0;
   }
@@ -55,6 +58,18 @@ void Monitor::step(const StepState& state, const std::string& first_bad_tensor, 
                   .skipped = step - state.applied,
                   .seconds_left = rate_.seconds_left(length_.total_steps() - step)},
                  logged);
+}
+
+void Monitor::record_events(const StepState& state, double samples_per_second) {
+  if (!events_) return;
+  events_->write(state.attempted, {{"loss/train", state.loss / state.weight},
+                                   {"accuracy/train", state.correct / state.weight},
+                                   {"epoch", static_cast<double>(epoch_of(state.attempted))},
+                                   {"learning_rate", state.learning_rate},
+                                   {"loss_scale", state.used_loss_scale},
+                                   {"gradient_norm", state.gradient_norm},
+                                   {"skipped_steps", static_cast<double>(state.attempted - state.applied)},
+                                   {"samples_per_second", samples_per_second}});
 }
 
 void Monitor::add_to_epoch(const StepState& state) {
@@ -84,7 +99,12 @@ void Monitor::report_scale(const StepState& state, const std::string& first_bad_
 void Monitor::evaluation(const StepState& state, const EvaluationResult& result) {
   evaluation_ = result;
   metrics_.evaluation(state, length_.epochs_done(state.attempted), result, elapsed_seconds());
+  if (events_) events_->write(state.attempted, {{"loss/test", result.loss}, {"accuracy/test", result.accuracy}});
   progress_.message(fmt::format("step {}: test {}", state.attempted, loss_and_accuracy(result.loss, result.accuracy)));
+}
+
+void Monitor::weights(std::int64_t step, const std::string& parameter, std::span<const float> values) {
+  events_->write(step, "weights/" + parameter, histogram_of(values));
 }
 
 void Monitor::summary(const StepState& state, const MemoryAccount& memory, int ranks) {

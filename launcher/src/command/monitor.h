@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 
+#include "command/event_file.h"
 #include "command/metrics.h"
 #include "command/progress.h"
 #include "command/run_directory.h"
@@ -12,16 +14,18 @@
 
 namespace minim::command {
 
-/// What rank 0 shows and records of a run: display, metrics.jsonl, and the table at the end.
+/// What rank 0 shows and records of a run: display, metrics.jsonl, TensorBoard's events, and the table at the end.
 class Monitor {
  public:
-  /// Throws DataError when metrics.jsonl cannot be opened.
+  /// Throws DataError when metrics.jsonl or the file of events cannot be opened.
   Monitor(const RunConfig& config, const RunLength& length, const RunDirectory& directory, ProgressStyle style);
 
   void message(const std::string& text) { progress_.message(text); }
   /// After every step. `step_seconds`: how long it took.
   void step(const StepState& state, const std::string& first_bad_tensor, double step_seconds);
   void evaluation(const StepState& state, const EvaluationResult& result);
+  /// The values of a parameter at an evaluation, for TensorBoard: its file must be wanted.
+  void weights(std::int64_t step, const std::string& parameter, std::span<const float> values);
   /// Before a checkpoint: it must not be newer than the records.
   void synchronize() { metrics_.synchronize(); }
   /// The table at the end of a run.
@@ -32,6 +36,7 @@ class Monitor {
     double loss = 0, weight = 0, correct = 0;
   };
   void report_scale(const StepState& state, const std::string& first_bad_tensor);
+  void record_events(const StepState& state, double samples_per_second);
   void add_to_epoch(const StepState& state);
   double elapsed_seconds() const;
   std::int64_t epoch_of(std::int64_t step) const;
@@ -40,6 +45,7 @@ class Monitor {
   const RunLength length_;
   const RunDirectory directory_;
   Metrics metrics_;
+  std::optional<EventFile> events_;  ///< where they are wanted
   Progress progress_;
   RateMeter rate_;
   std::chrono::steady_clock::time_point start_;

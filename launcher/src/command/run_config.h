@@ -70,6 +70,7 @@ struct RunConfig {
   std::int64_t checkpoint_every = 0;
   std::int64_t keep = 2;
   std::int64_t log_every = 50;
+  bool tensorboard = false;
   double save_before = 120;
   std::string progress = "auto";
 };

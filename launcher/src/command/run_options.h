@@ -158,6 +158,10 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"keep", kOutput, "Checkpoints that are kept", manner}, c.keep);
   visit(OptionInfo{"log-every", kOutput, "Steps between records in metrics.jsonl and lines of plain output", manner},
         c.log_every);
+  visit(OptionInfo{"tensorboard", kOutput,
+                   "Write the records of metrics.jsonl, and histograms of the weights at each evaluation, for TensorBoard, too",
+                   manner},
+        c.tensorboard);
   visit(OptionInfo{"save-before", kOutput, "Save and leave so many seconds before a Slurm allocation ends", manner},
         c.save_before);
   visit(OptionInfo{"progress", kOutput, "Display", manner, {"auto", "bar", "plain", "none"}}, c.progress);

@@ -180,6 +180,16 @@ void TrainingRun::evaluate() {
         feed_->fill(plan, evaluation_loader_->read(batch), /*attempted_step=*/0, stream);
       });
   on_rank_0([&] { monitor_->evaluation(trainer_->state(), result); });
+  if (settings_.config.tensorboard) record_weights();
+}
+
+void TrainingRun::record_weights() {
+  ShardedOptimizer& optimizer = trainer_->optimizer();
+  const std::string array = optimizer.array_names().front();  // the master weights, where there are any
+  for (const Parameter* parameter : optimizer.parameters()) {
+    const std::vector<float> values = optimizer.gather_array(array, *parameter);
+    on_rank_0([&] { monitor_->weights(trainer_->attempted(), parameter->name, values); });
+  }
 }
 
 void TrainingRun::save(const char* note) {

@@ -53,6 +53,7 @@ class TrainingRun {
   void step(bool stop_requested);
   void drain();
   void evaluate();
+  void record_weights();
   void save(const char* note);
   /// Rank 0 at its display and files. Where that fails, the others learn of it in the next step.
   template <class Part>
