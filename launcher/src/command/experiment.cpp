@@ -16,9 +16,15 @@ constexpr std::uint64_t kSyntheticSeed = 1;  // the data stay the same when --se
 
 /// An input of a plan and what a batch has for it.
 struct InputCopy {
+  const char* input;
   TensorView to;
   ConstTensorView from;
 };
+
+void enqueue_copy(Stream& stream, const InputCopy& copy) {
+  traced(stream, {.name = copy.input, .category = "copy", .bytes = copy.from.size_bytes()},
+         [&] { stream.copy(copy.to, copy.from); });
+}
 
 std::vector<InputCopy> copies_of(const Plan& plan, const std::pair<const char*, ConstTensorView> (&batch)[5]) {
   std::vector<InputCopy> copies;
@@ -29,7 +35,7 @@ std::vector<InputCopy> copies_of(const Plan& plan, const std::pair<const char*, 
       throw InvalidArgument(fmt::format("input \"{}\" of the plan is {} {}, the batch has {} {}", input, name(to.dtype()),
                                         to.shape().to_string(), name(from.dtype()), from.shape().to_string()));
     }
-    copies.push_back({to, from});
+    copies.push_back({input, to, from});
   }
   return copies;
 }
@@ -99,7 +105,7 @@ void BatchFeed::fill(const Plan& plan, const Batch& batch, std::int64_t attempte
                                        {"sample_ids", batch.sample_ids},
                                        {"attempted_step", attempted_step_}});
   if (!copies_) {
-    for (const InputCopy& copy : copies) stream.copy(copy.to, copy.from);
+    for (const InputCopy& copy : copies) enqueue_copy(stream, copy);
     return;
   }
   const std::int64_t wanted = input_bytes(backend_, plan);
@@ -108,12 +114,17 @@ void BatchFeed::fill(const Plan& plan, const Batch& batch, std::int64_t attempte
   std::int64_t offset = 0;
   for (const InputCopy& copy : copies) {
     auto* const place = static_cast<std::byte*>(arrived_.view().raw()) + offset;
-    onward.push_back({copy.to, TensorView(place, copy.to.dtype(), copy.to.shape())});
-    copies_->copy(TensorView(place, copy.to.dtype(), copy.to.shape()), copy.from);
+    const TensorView arriving(place, copy.to.dtype(), copy.to.shape());
+    onward.push_back({copy.input, copy.to, arriving});
+    enqueue_copy(*copies_, {copy.input, arriving, copy.from});
     offset += round_up(copy.to.size_bytes(), kAlignmentBytes);
   }
-  stream.wait(copies_->record());
-  for (const InputCopy& copy : onward) stream.copy(copy.to, copy.from);
+  traced(stream, {.name = "inputs", .category = "wait"}, [&] { stream.wait(copies_->record()); });
+  for (const InputCopy& copy : onward) enqueue_copy(stream, copy);
+}
+
+void BatchFeed::set_trace(TraceRow* row) {
+  if (copies_) copies_->set_trace(row);
 }
 
 void run_guarded(Communicator& communicator, const std::function<void()>& part) {

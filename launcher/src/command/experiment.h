@@ -41,6 +41,9 @@ class BatchFeed {
   /// after they have run, and the batch stays as it is until then. Throws DataError for a bad batch.
   void fill(const Plan& plan, const Batch& batch, std::int64_t attempted_step, Stream& stream);
 
+  /// Where the copies of the stream of its own go, see Stream::set_trace.
+  void set_trace(TraceRow* row);
+
   static std::int64_t staging_bytes();  ///< of host memory
   /// Of the backend's memory, for batches of a plan.
   static std::int64_t input_bytes(const Backend& backend, const Plan& plan);

@@ -71,6 +71,7 @@ struct RunConfig {
   std::int64_t keep = 2;
   std::int64_t log_every = 50;
   bool tensorboard = false;
+  std::int64_t trace = 0;  ///< the step that is traced; 0: none
   double save_before = 120;
   std::string progress = "auto";
 };

@@ -8,7 +8,7 @@
 
 namespace minim::command {
 
-/// The directory of a run: config.toml, metrics.jsonl, checkpoints/.
+/// The directory of a run: config.toml, metrics.jsonl, checkpoints/, trace.json.
 class RunDirectory {
  public:
   explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}
@@ -19,6 +19,7 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config_file() const { return path_ / "config.toml"; }
   std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path trace_file() const { return path_ / "trace.json"; }
 
   /// Makes the directory. Throws InvalidArgument when it holds results already, DataError when it cannot be made.
   void create() const;

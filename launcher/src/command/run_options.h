@@ -162,6 +162,8 @@ void visit_options(Config& c, Visitor&& visit) {
                    "Write the records of metrics.jsonl, and histograms of the weights at each evaluation, for TensorBoard, too",
                    manner},
         c.tensorboard);
+  visit(OptionInfo{"trace", kOutput, "Record when everything in this step ran, in trace.json, for Perfetto; 0: no step", manner},
+        c.trace);
   visit(OptionInfo{"save-before", kOutput, "Save and leave so many seconds before a Slurm allocation ends", manner},
         c.save_before);
   visit(OptionInfo{"progress", kOutput, "Display", manner, {"auto", "bar", "plain", "none"}}, c.progress);

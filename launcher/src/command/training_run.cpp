@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "command/lost_ranks.h"
+#include "command/trace_file.h"
+#include "command/trace_table.h"
 #include "minim/comm/nccl.h"
 #include "minim/launcher/weights_file.h"
 
@@ -33,6 +35,7 @@ void TrainingRun::set_up() {
                .start_step = settings_.start.step,
                .start_position = settings_.start.position};
   });
+  run_guarded(communicator_, [&] { check_trace(); });
   if (!backend_->host_accessible() && !staged_) {
     use_nccl(communicator_, *backend_);
     if (communicator_.size() > 1) notices_.push_back(fmt::format("{} ranks are connected by NCCL", communicator_.size()));
@@ -60,6 +63,11 @@ void TrainingRun::check_agreement() {
       throw DataError(fmt::format("found {} training images, rank 0 found {}", length_.dataset_size, images));
     }
   });
+}
+
+void TrainingRun::check_trace() const {
+  const std::int64_t traced = settings_.config.trace, last = length_.total_steps();
+  if (traced > last) throw InvalidArgument(fmt::format("--trace is {}, the run has {} steps", traced, last));
 }
 
 void TrainingRun::make_trainer() {
@@ -192,6 +200,25 @@ void TrainingRun::record_weights() {
   }
 }
 
+void TrainingRun::begin_trace() {
+  trace_.emplace();
+  trainer_->set_trace(&*trace_);
+  feed_->set_trace(&trace_->input);
+}
+
+void TrainingRun::end_trace() {
+  feed_->set_trace(nullptr);
+  trainer_->set_trace(nullptr);
+  const TraceRows rows = read_trace(*trace_);
+  trace_.reset();
+  const std::string text = gather_trace(communicator_, rows);
+  on_rank_0([&] {
+    write_trace(settings_.directory.trace_file(), text);
+    monitor_->message(fmt::format("step {}: when everything ran is in {}; on rank 0:\n{}", trainer_->attempted(),
+                                  settings_.directory.trace_file().string(), trace_table(rows)));
+  });
+}
+
 void TrainingRun::save(const char* note) {
   on_rank_0([&] { monitor_->synchronize(); });
   run_guarded(communicator_, [&] { rethrow_monitor_error(); });
@@ -209,11 +236,14 @@ ExitCode TrainingRun::train(const StopRequest& stop) {
   const std::int64_t start = trainer_->attempted();
   if (length_.evaluates_after(start, config.eval_every) && !has_evaluation(start)) evaluate();
   while (trainer_->begun() < length_.total_steps()) {
+    const bool traces = trainer_->begun() + 1 == config.trace;
+    if (traces) begin_trace();
     step(stop.requested());
     const std::int64_t done = trainer_->begun();
     const bool evaluates = length_.evaluates_after(done, config.eval_every);
     const bool saves = length_.saves_after(done, config.checkpoint_every);
-    if (evaluates || saves || stopping_) drain();
+    if (evaluates || saves || traces || stopping_) drain();
+    if (traces) end_trace();
     if (stopping_) return leave(stop);
     if (evaluates) evaluate();
     if (saves) save(done < length_.total_steps() ? "interval" : "end");

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "command/device_survey.h"
@@ -42,6 +43,7 @@ class TrainingRun {
  private:
   void set_up();
   void check_agreement();
+  void check_trace() const;
   void make_trainer();
   void load_checkpoint();
   void load_start_weights();
@@ -54,6 +56,8 @@ class TrainingRun {
   void drain();
   void evaluate();
   void record_weights();
+  void begin_trace();
+  void end_trace();
   void save(const char* note);
   /// Rank 0 at its display and files. Where that fails, the others learn of it in the next step.
   template <class Part>
@@ -80,6 +84,7 @@ class TrainingRun {
   std::unique_ptr<Monitor> monitor_;  ///< on rank 0
   std::exception_ptr monitor_error_;
   std::chrono::duration<double> took_{};  ///< by what has not been reported yet
+  std::optional<StepTrace> trace_;        ///< of the step that is being traced
   bool stopping_ = false;                 ///< some rank was asked to stop
 };
 
