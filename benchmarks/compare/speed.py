@@ -23,6 +23,7 @@ RESULTS = HERE / "SPEED.md"
 # Batch, and steps that are timed together where single ones are too short.
 MODELS = {"resnet-50": (16, 1), "resnet-18": (16, 1), "alexnet": (16, 1), "inception-v3": (16, 1), "lenet": (64, 50)}
 MINIM, PYTORCH = ("fp32", "mixed", "bf16"), ("fp32", "bf16")
+TRACES = 5  # of a step
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1")
 
 
@@ -44,21 +45,54 @@ def run(command):
     return output, usage.ru_maxrss / 1024
 
 
-def minim_steps(program, model, precision, steps):
-    """Images/s of single steps, and the peak resident size in MiB."""
+def train(program, model, precision, steps, output, options=()):
+    """Trains into the directory `output`. Its metrics, and the peak resident size in MiB."""
     batch, together = MODELS[model]
-    with tempfile.TemporaryDirectory() as directory:
-        output = pathlib.Path(directory) / "run"
-        # A scale at which no step is skipped: a skipped one is shorter.
-        scaling = ["--loss-scale", "128"] if precision == "mixed" else []
-        _, peak = run([program, "train", *network_options(model, batch), "--batch", str(batch), "--steps", str((steps + 2) * together),
-                       "--log-every", str(together), "--eval-every", "0", "--checkpoint-every", "1000000", "--precision", precision,
-                       "--threads", "1", "--lr", "0.0001", "--progress", "none", "--device", "cpu", "--output", output, *scaling])
-        records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    # A scale at which no step is skipped: a skipped one is shorter.
+    scaling = ["--loss-scale", "128"] if precision == "mixed" else []
+    _, peak = run([program, "train", *network_options(model, batch), "--batch", str(batch), "--steps", str(steps),
+                   "--log-every", str(together), "--eval-every", "0", "--checkpoint-every", "1000000", "--precision", precision,
+                   "--threads", "1", "--lr", "0.0001", "--progress", "none", "--device", "cpu", "--output", output, *scaling, *options])
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     if any(record["event"] == "skip" for record in records):
         sys.exit(f"{model} {precision}: a step was skipped")
+    return records, peak
+
+
+def minim_steps(program, model, precision, steps):
+    """Images/s of single steps, and the peak resident size in MiB."""
+    with tempfile.TemporaryDirectory() as directory:
+        records, peak = train(program, model, precision, (steps + 2) * MODELS[model][1], pathlib.Path(directory) / "run")
     timed = [record for record in records if record["event"] == "step"][2:]
     return [record["samples_per_second"] for record in timed], peak
+
+
+def step_parts(program, model):
+    """What the compute stream does in a traced step in mixed precision, and what lies between: kinds and times, in order."""
+    with tempfile.TemporaryDirectory() as directory:
+        output = pathlib.Path(directory) / "run"
+        train(program, model, "mixed", 4, output, ["--trace", "3"])
+        events = json.loads((output / "trace.json").read_text())["traceEvents"]
+    row = next(e["tid"] for e in events if e["name"] == "thread_name" and e["args"]["name"] == "compute")
+    parts, end = [], None
+    for event in events:
+        if event["ph"] != "X" or event["tid"] != row:
+            continue
+        if end is not None:
+            parts.append(("between", event["ts"] - end))
+        parts.append(("kernels" if "kernel" in event["args"] else event["cat"], event["dur"]))
+        end = event["ts"] + event["dur"]
+    return parts
+
+
+def measure_shares(program, model, rounds):
+    """Shares of a step in percent, and its number of kernels. Each part is the median over the rounds, so that other programs that
+    interrupt one, here or there, do not count."""
+    times = {"kernels": 0, "copy": 0, "wait": 0, "between": 0}
+    traced = [step_parts(program, model) for _ in range(rounds)]
+    for part in zip(*traced, strict=True):
+        times[part[0][0]] += statistics.median(time for _, time in part)
+    return [100 * time / sum(times.values()) for time in times.values()], sum(kind == "kernels" for kind, _ in traced[0])
 
 
 def pytorch_steps(model, precision, steps):
@@ -83,11 +117,14 @@ def processor():
     return f"{facts.get('model name', 'unknown')}, family {facts.get('cpu family', '?')}, model {facts.get('model', '?')}"
 
 
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
 def provenance():
     # Not imported here: what this process holds when it starts another one counts in that one's peak.
     version = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__.split('+')[0])"], capture_output=True, text=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
-    return f"{datetime.date.today()}, `{commit}`, PyTorch {version.stdout.strip()}, {processor()}"
+    return f"{datetime.date.today()}, `{commit()}`, PyTorch {version.stdout.strip()}, {processor()}"
 
 
 TITLES = {
@@ -105,6 +142,14 @@ The peak resident size of those processes, programs and libraries included.
 | network | PyTorch fp32 | fp32 | mixed | bf16 | mixed / fp32 |
 |---|---:|---:|---:|---:|---:|
 """,
+    "shares": """## Where a step's time goes, %
+
+Of steps of minim in mixed precision, from traces of five of them or more: medians of each kernel and of each gap, added up. What is not
+kernels is what the framework costs: copies of inputs, waits for collectives, of which one rank has some, too, and what is between these.
+
+| network | in kernels | copying | waiting | between them | kernels | measured |
+|---|---:|---:|---:|---:|---:|---|
+""",
 }
 
 
@@ -119,6 +164,10 @@ def memory_row(model, peaks):
     own = {p: peaks["minim", p] for p in MINIM}
     figures = [peaks["pytorch", "fp32"], own["fp32"], own["mixed"], own["bf16"]]
     return " | ".join([f"| {model}", *(f"{f:.0f}" for f in figures), f"{own['mixed'] / own['fp32']:.2f} |"])
+
+
+def shares_row(model, shares, kernels):
+    return f"| {model} | {' | '.join(f'{s:.2f}' for s in shares)} | {kernels} | {datetime.date.today()}, `{commit()}`, {processor()} |"
 
 
 def kept_rows():
@@ -153,6 +202,7 @@ def main():
         rates, peaks = measure(arguments.program, model, arguments.rounds, arguments.steps)
         rows["speed"][model] = speed_row(model, rates, provenance())
         rows["memory"][model] = memory_row(model, peaks)
+        rows["shares"][model] = shares_row(model, *measure_shares(arguments.program, model, TRACES))
         write(rows)
 
 
