@@ -93,6 +93,15 @@ MINIM_DOUBLE_CALLS=$scratch/calls expect 0 cached.log ranks 2 train --device cud
 ! grep -qx cudaEventElapsedTime calls || fail "plans were timed although the cache has them"
 same_run mpi cached
 
+# A step that is traced has all that is planned, in the order of each stream, and the same bits.
+parts=("${common[@]}" --batch 8 --accumulate 2 --bucket-mb 0.05)
+expect 0 whole.log ranks 2 train --device cuda "${parts[@]}" --steps 6 --output whole
+MINIM_DOUBLE_SCHEDULE=lazy expect 0 traced.log ranks 2 train --device cuda "${parts[@]}" --steps 6 --trace 3 --output traced
+same_run whole traced
+expect 0 listed.log env -u LD_LIBRARY_PATH "$minim" plan --ranks 2 --dataset synthetic --samples 64 --batch 8 --accumulate 2 \
+  --bucket-mb 0.05 --device cpu --operations
+expect 0 check.log python3 "$(dirname "$0")/../../launcher/check_trace.py" traced/trace.json listed.log 2 2
+
 # What `minim plan` says without a device is what the device has had to give. cuBLASLt's workspaces are unknown to it.
 expect 0 plan.log env -u LD_LIBRARY_PATH "$minim" plan --device h100 --ranks 2 --dataset synthetic --samples 64 --batch 8 --steps 6
 for kind in "weights" "master weights" "moments" "gradients" "activations" "state" "input"; do
