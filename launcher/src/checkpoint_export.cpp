@@ -21,7 +21,7 @@ std::vector<Export> exports_of(const CheckpointReader& reader) {
   std::vector<Export> exports;
   const auto plain = [](const ManifestTensor& tensor) { return tensor.name.substr(tensor.name.find(':') + 1); };
   for (const auto& tensor : reader.manifest().arrays) {
-    if (reader.find_weights(plain(tensor)) == &tensor) exports.push_back({plain(tensor), &tensor, false});
+    if (reader.find_evaluated(plain(tensor)) == &tensor) exports.push_back({plain(tensor), &tensor, false});
   }
   for (const auto& tensor : reader.manifest().states) exports.push_back({plain(tensor), &tensor, true});
   return exports;

@@ -65,7 +65,7 @@ std::vector<float> read_checkpoint_tensor(const CheckpointInfo& info, const std:
 void load_weights(const CheckpointInfo& info, Model& model, Backend& backend, const AtWork& at_work) {
   CheckpointReader reader = open(info, at_work);
   for (const auto& parameter : model.parameters()) {
-    reader.check_match(reader.find_weights(parameter->name), "weight:" + parameter->name, parameter->shape);
+    reader.check_match(reader.find_evaluated(parameter->name), "weight:" + parameter->name, parameter->shape);
   }
   for (const auto& tensor : reader.manifest().arrays) {
     const std::string parameter = tensor.name.substr(tensor.name.find(':') + 1);
@@ -75,7 +75,7 @@ void load_weights(const CheckpointInfo& info, Model& model, Backend& backend, co
   }
   reader.check_states(model);
   for (const auto& parameter : model.parameters()) {
-    set_weight(backend, *parameter, reader.array(*reader.find_weights(parameter->name)));
+    set_weight(backend, *parameter, reader.array(*reader.find_evaluated(parameter->name)));
   }
   for (const auto& state : model.states()) set_state_values(backend, *state, reader.mean_state(*reader.find_state(state->name)));
 }

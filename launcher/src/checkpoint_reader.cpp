@@ -30,6 +30,11 @@ const ManifestTensor* CheckpointReader::find_weights(const std::string& paramete
   return master != nullptr ? master : find_array("weight:" + parameter);
 }
 
+const ManifestTensor* CheckpointReader::find_evaluated(const std::string& parameter) const {
+  const ManifestTensor* average = find_array("average:" + parameter);
+  return average != nullptr ? average : find_weights(parameter);
+}
+
 void CheckpointReader::read(const std::string& file, const std::string& tensor, std::span<float> out) {
   auto reader = files_.find(file);
   if (reader == files_.end()) reader = files_.try_emplace(file, directory_ / file, at_work_).first;

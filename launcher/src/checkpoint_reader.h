@@ -20,6 +20,9 @@ class CheckpointReader {
   /// The weights of a parameter: "master:name", or "weight:name" where the optimizer had no master weights. Null: neither.
   const ManifestTensor* find_weights(const std::string& parameter) const;
 
+  /// The weights that the run is evaluated with: "average:name" where it keeps averages, otherwise as find_weights.
+  const ManifestTensor* find_evaluated(const std::string& parameter) const;
+
   std::vector<float> array(const ManifestTensor& tensor);
   std::vector<float> state(const ManifestTensor& tensor, int rank);
   std::vector<float> mean_state(const ManifestTensor& tensor);

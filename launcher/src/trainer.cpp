@@ -433,6 +433,10 @@ void Trainer::gather_weights() {
   for (auto& phase : impl_->phases) phase->optimizer->gather_weights(*impl_->stream);
 }
 
+void Trainer::exchange_averages() {
+  for (auto& phase : impl_->phases) phase->optimizer->exchange_averages(*impl_->stream);
+}
+
 std::string Trainer::first_bad_parameter(int phase) const {
   const ShardedOptimizer& optimizer = *impl_->phases.at(static_cast<std::size_t>(phase))->optimizer;
   const int index = optimizer.state().first_bad_parameter;

@@ -51,6 +51,14 @@ void validate(const OptimizerConfig& config, std::span<Parameter* const> paramet
   validate(config.loss_scale);
   validate_groups(config, parameters);
   require_not_negative(config.clip_norm, "optimizer: clip norm");
+  if (!(config.average_decay >= 0 && config.average_decay < 1)) {
+    throw InvalidArgument(
+        fmt::format("optimizer: decay of the average of weights is {}, wanted 0 to below 1", config.average_decay));
+  }
+  if (config.average_decay > 0 && !has_master_weights(config.precision) && compute_dtype(config.precision) != DType::fp32) {
+    throw InvalidArgument(
+        fmt::format("optimizer: precision {} has no FP32 weights that an average could be kept of", name(config.precision)));
+  }
   if (!std::isfinite(config.nominal_weight) || config.nominal_weight <= 0) {
     throw InvalidArgument(fmt::format("optimizer: nominal weight is {}, wanted positive", config.nominal_weight));
   }
@@ -71,6 +79,7 @@ BucketShare share_of(const Bucket& bucket, int rank, int world_size, const Optim
   share.end = config.shard ? share.check_end : bucket.elements;
   share.has_master = has_master_weights(config.precision) && bucket.dtype != DType::fp32;
   share.moments = moments(config.rule);
+  share.has_average = config.average_decay > 0;
   const bool accumulates = config.grad_sync == GradSync::fp32_accumulate;
   share.has_sums = accumulates && bucket.dtype != DType::fp32;
   share.wire_exponent = bucket.dtype == DType::fp16 && !accumulates ? wire_exponent(world_size) : 0;

@@ -18,6 +18,7 @@ struct BucketShare {
   std::int64_t check_begin = 0, check_end = 0;  ///< elements that this rank looks at for the record: its own slice
   bool has_master = false;
   int moments = 0;
+  bool has_average = false;
   bool has_sums = false;  ///< reduced into FP32 sums of the own slice, beside the gradients
   int wire_exponent = 0;  ///< p
 
@@ -37,9 +38,11 @@ std::vector<TrustParameter> trust_parameters(std::span<Parameter* const> paramet
 struct BucketState {
   Bucket* bucket = nullptr;
   BucketShare share;
-  Tensor master, moment1, moment2, sums;
+  Tensor master, moment1, moment2, average, sums;
   std::unique_ptr<KernelCall> check, update;
-  std::unique_ptr<KernelCall> measure;  ///< of rules that have trust ratios
+  std::unique_ptr<KernelCall> measure;        ///< of rules that have trust ratios
+  std::unique_ptr<KernelCall> track;          ///< the average of weights, where one is kept
+  std::unique_ptr<KernelCall> round_weights;  ///< to their storage type, where it is another than that of the average
 
   int parameters_ready = 0;
   Event gradients_complete;

@@ -13,8 +13,7 @@ namespace minim {
 namespace {
 
 constexpr const char* kMoments[] = {"moment1", "moment2"};
-
-const char* master_name(Precision precision) { return has_master_weights(precision) ? "master" : "weight"; }
+constexpr const char* kAverage = "average";
 
 TensorView view_of(std::span<float> values) {
   return {values.data(), DType::fp32, Shape{static_cast<std::int64_t>(values.size())}};
@@ -22,14 +21,18 @@ TensorView view_of(std::span<float> values) {
 
 }  // namespace
 
+const char* master_name(Precision precision) { return has_master_weights(precision) ? "master" : "weight"; }
+
 bool ShardedOptimizer::Impl::has_array(const std::string& array) const {
   const int held = moments(config.rule);
+  if (array == kAverage) return config.average_decay > 0;
   return array == master_name(config.precision) || (held > 0 && array == kMoments[0]) || (held > 1 && array == kMoments[1]);
 }
 
 TensorView ShardedOptimizer::Impl::array_view(const BucketState& bucket, const std::string& array) const {
   if (array == kMoments[0]) return bucket.moment1.view();
   if (array == kMoments[1]) return bucket.moment2.view();
+  if (array == kAverage) return bucket.average.view();
   if (bucket.share.has_master) return bucket.master.view();
   return bucket.bucket->weights().slice(bucket.share.begin, bucket.share.end);
 }
@@ -48,7 +51,11 @@ void ShardedOptimizer::Impl::set_physical(const std::string& array, const Parame
   if (const Piece piece = piece_of(at, rank); !piece.empty()) {
     const std::int64_t count = piece.end - piece.begin;
     const auto values = physical.subspan(static_cast<std::size_t>(piece.begin), static_cast<std::size_t>(count));
-    upload(backend, values, array_view(bucket, array).slice(piece.array_begin, piece.array_begin + count));
+    const auto set = [&](const std::string& which) {
+      upload(backend, values, array_view(bucket, which).slice(piece.array_begin, piece.array_begin + count));
+    };
+    set(array);
+    if (array == master_name(config.precision) && has_array(kAverage)) set(kAverage);
   }
   if (array == master_name(config.precision)) {
     upload(backend, physical, bucket.bucket->weights().slice(at.offset, at.offset + at.elements));
@@ -82,6 +89,7 @@ void ShardedOptimizer::initialize(std::uint64_t seed) {
 std::vector<std::string> ShardedOptimizer::array_names() const {
   std::vector<std::string> names = {master_name(impl_->config.precision)};
   names.insert(names.end(), kMoments, kMoments + moments(impl_->config.rule));
+  if (impl_->config.average_decay > 0) names.emplace_back(kAverage);
   return names;
 }
 

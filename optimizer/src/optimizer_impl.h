@@ -13,6 +13,9 @@
 
 namespace minim {
 
+/// The array that takes the updates: "master", or "weight" where weights are their own master.
+const char* master_name(Precision precision);
+
 struct ShardedOptimizer::Impl {
   /// Where a parameter lies.
   struct Place {
@@ -48,6 +51,7 @@ struct ShardedOptimizer::Impl {
   void issue_reduction(BucketState& bucket);
   void agree(Stream& compute);
   void make_trust_ratios(Stream& compute);
+  void prepare_average(BucketState& bucket) const;
 
   // optimizer_arrays.cpp
   bool has_array(const std::string& array) const;
@@ -69,6 +73,7 @@ struct ShardedOptimizer::Impl {
   std::vector<BucketState> buckets;
   AgreementState agreement;
   std::optional<TrustState> trust;  // of rules that have trust ratios
+  Tensor exchanged;                 // [elements of the largest average], fp32: scratch of exchange_averages
   std::unordered_map<const Parameter*, Place> places;
   std::vector<std::unique_ptr<KernelCall>> zero_gradient;  // of each parameter
 

@@ -1,5 +1,7 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "agreement_state.h"
 #include "bucket_state.h"
 #include "minim/runtime/error.h"
@@ -27,14 +29,17 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
   validate(config, parameters, world_size);
   constexpr std::int64_t kFloatBytes = size_bytes(DType::fp32);
   OptimizerMemory memory;
+  std::int64_t exchanged = 0;  // elements of the largest average
   for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(config.precision), world_size, config.buckets)) {
     const BucketShare share = share_of(bucket, 0, world_size, config);
     memory.weights_bytes += bucket.elements * size_bytes(bucket.dtype);
     memory.gradients_bytes += bucket.elements * size_bytes(bucket.dtype);
     if (share.has_master) memory.master_weights_bytes += share.elements() * kFloatBytes;
-    memory.moments_bytes += share.moments * share.elements() * kFloatBytes;
+    memory.moments_bytes += (share.moments + (share.has_average ? 1 : 0)) * share.elements() * kFloatBytes;
+    if (share.has_average) exchanged = std::max(exchanged, share.elements());
     if (share.has_sums) memory.workspace_bytes += bucket.slice_elements(world_size) * kFloatBytes;
   }
+  memory.workspace_bytes += exchanged * kFloatBytes;
   memory.state_bytes = AgreementState::size_bytes(world_size, static_cast<std::int64_t>(learning_rates(config.schedule).size()));
   if (has_trust_ratios(config.rule) && !parameters.empty()) {
     memory.state_bytes += TrustState::size_bytes(static_cast<std::int64_t>(parameters.size()), config.shard ? world_size : 1);
@@ -54,6 +59,7 @@ std::int64_t update_traffic_bytes(std::span<Parameter* const> parameters, int wo
     const std::int64_t master_bytes = share.has_master ? 2 * kFloatBytes + weight_bytes : 2 * weight_bytes;
     traffic_bytes += (share.check_end - share.check_begin) * gradient_bytes;
     traffic_bytes += share.elements() * (gradient_bytes + master_bytes + share.moments * 2 * kFloatBytes);
+    if (share.has_average) traffic_bytes += share.elements() * 3 * kFloatBytes;
     if (!has_trust_ratios(config.rule)) continue;
     const std::int64_t measured_moments = share.moments > 1 ? share.moments : 0;  // LAMB's step, but LARS's gradient
     const std::int64_t measured_weight_bytes = share.has_master ? kFloatBytes : weight_bytes;

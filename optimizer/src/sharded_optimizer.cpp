@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "average_kernels.h"
 #include "minim/runtime/error.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "optimizer_impl.h"
@@ -60,6 +61,7 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
       ready(parameters.size()),
       outcome(initial_state(config.loss_scale)) {
   add_update_kernels(backend);
+  add_average_kernel(backend);
   if (has_trust_ratios(config.rule) && !parameters.empty()) {
     trust.emplace(backend, config.rule, trust_parameters(parameters, config.groups), sharded ? rank : 0,
                   sharded ? world_size : 1);
@@ -80,6 +82,11 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
     allocate_arrays(state, *stream);
     prepare_kernels(state, indices);
   }
+  if (config.average_decay > 0) {
+    std::int64_t most = 0;
+    for (const BucketState& bucket : buckets) most = std::max(most, bucket.average.elements());
+    exchanged = backend.allocate_tensor(DType::fp32, Shape{most}, MemoryKind::workspace);
+  }
   for (Step& step : steps) step.works.reserve(2 * buckets.size() + 2);
 }
 
@@ -93,6 +100,7 @@ void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket, Stream& stream
   if (share.has_master) bucket.master = allocate(share.elements(), MemoryKind::master_weights);
   if (share.moments > 0) bucket.moment1 = allocate(share.elements(), MemoryKind::moments);
   if (share.moments > 1) bucket.moment2 = allocate(share.elements(), MemoryKind::moments);
+  if (share.has_average) bucket.average = allocate(share.elements(), MemoryKind::moments);
   if (share.has_sums) bucket.sums = allocate(share.check_end - share.check_begin, MemoryKind::workspace);
 }
 
@@ -134,6 +142,15 @@ void ShardedOptimizer::Impl::prepare_kernels(BucketState& state, const std::unor
                                              .state = agreement.state(),
                                              .ratios = trust ? trust->ratios() : TensorView(),
                                              .overflow = agreement.overflow()});
+  if (share.has_average) prepare_average(state);
+}
+
+void ShardedOptimizer::Impl::prepare_average(BucketState& state) const {
+  const TensorView master = array_view(state, master_name(config.precision));
+  const TensorView weight = state.bucket->weights().slice(state.share.begin, state.share.end);
+  state.track = backend.prepare(
+      AverageWeights{.decay = config.average_decay, .weight = master, .average = state.average, .state = agreement.state()});
+  if (state.share.has_master) state.round_weights = backend.prepare(Cast{.x = master, .y = weight});
 }
 
 const ShardedOptimizer::Impl::Place& ShardedOptimizer::Impl::place(const Parameter& parameter) const {
@@ -281,6 +298,9 @@ void ShardedOptimizer::finish_step(Stream& compute, ConstTensorView loss, ConstT
   for (BucketState& bucket : impl_->buckets) {
     traced(compute, {.name = bucket.bucket->name, .category = "update", .type = "update", .kernel = "ApplyUpdate"},
            [&] { bucket.update->launch(compute); });
+    if (!bucket.track) continue;
+    traced(compute, {.name = bucket.bucket->name, .category = "update", .type = "average", .kernel = "AverageWeights"},
+           [&] { bucket.track->launch(compute); });
   }
   traced(compute, {.name = "outcome", .category = "copy", .bytes = sizeof(StepState)},
          [&] { impl_->agreement.fetch(compute, slot); });
@@ -308,6 +328,20 @@ void ShardedOptimizer::gather_weights(Stream& compute) {
   impl_->issue_gathers(compute, works);
   finish(works, compute.record());
   impl_->current = true;
+}
+
+void ShardedOptimizer::exchange_averages(Stream& compute) {
+  impl_->require_drained("exchange_averages");
+  for (BucketState& bucket : impl_->buckets) {
+    if (!bucket.share.has_average) continue;
+    const TensorView master = impl_->array_view(bucket, master_name(impl_->config.precision));
+    const TensorView kept = impl_->exchanged.view().slice(0, master.elements());
+    compute.copy(kept, master);
+    compute.copy(master, bucket.average);
+    compute.copy(bucket.average, kept);
+    if (bucket.round_weights) bucket.round_weights->launch(compute);
+    impl_->current = !impl_->sharded;
+  }
 }
 
 std::optional<WeightOverflow> ShardedOptimizer::find_weight_overflow() {

@@ -15,6 +15,7 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
     UpdateRule rule;
     GradSync sync;
     bool shard;
+    double average_decay = 0;
   };
   const Choice choices[] = {{Precision::mixed, AdamRule{}, GradSync::all_reduce, true},
                             {Precision::mixed, AdamRule{}, GradSync::all_reduce, false},
@@ -27,7 +28,9 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
                             {Precision::fp32, RmsPropRule{.momentum = 0.9}, GradSync::all_reduce, false},
                             {Precision::mixed, LarsRule{}, GradSync::fp32_accumulate, true},
                             {Precision::mixed, LambRule{}, GradSync::all_reduce, true},
-                            {Precision::fp32, LambRule{}, GradSync::all_reduce, false}};
+                            {Precision::fp32, LambRule{}, GradSync::all_reduce, false},
+                            {Precision::mixed, SgdRule{}, GradSync::fp32_accumulate, true, 0.9},
+                            {Precision::fp32, SgdRule{}, GradSync::all_reduce, false, 0.9}};
   for (const int ranks : {1, 3}) {
     for (const Choice& choice : choices) {
       OptimizerConfig config;
@@ -35,6 +38,7 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
       config.rule = choice.rule;
       config.grad_sync = choice.sync;
       config.shard = choice.shard;
+      config.average_decay = choice.average_decay;
       config.schedule.total_steps = 10;
       config.groups.push_back({.name = "bias"});
       config.buckets.bucket_bytes = 512;

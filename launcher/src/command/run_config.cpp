@@ -97,6 +97,7 @@ void check_numbers(const RunConfig& config) {
   require_at_least("weight-decay", config.weight_decay, 0.0);
   require_at_least<std::int64_t>("warmup", config.warmup, 0);
   require_at_least("clip", config.clip, 0.0);
+  require_fraction("ema-decay", config.ema_decay);
   if (!(config.power > 0)) throw InvalidArgument(fmt::format("--power is {}, it must be above 0", config.power));
   if (!(config.gamma > 0 && config.gamma <= 1)) {
     throw InvalidArgument(fmt::format("--gamma is {}, it must be above 0 and at most 1", config.gamma));
@@ -229,6 +230,7 @@ OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_ste
     result.schedule.milestones.push_back(std::llround(fraction * static_cast<double>(total_steps)));
   }
   result.clip_norm = config.clip;
+  result.average_decay = config.ema_decay;
   result.grad_sync = parse_grad_sync(config.grad_sync);
   result.shard = config.shard;
   result.precision = parse_precision(config.precision);

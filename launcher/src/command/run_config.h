@@ -53,6 +53,7 @@ struct RunConfig {
   double gamma = 0.1;
   double power = 1;
   double clip = 0;
+  double ema_decay = 0;
 
   std::string grad_sync = "all-reduce";
   bool shard = true;

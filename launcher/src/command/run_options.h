@@ -125,6 +125,9 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"power", kOptimizer, "Power of what is left of the run, which --schedule poly multiplies the rate by"},
         c.power);
   visit(OptionInfo{"clip", kOptimizer, "Largest norm of the global gradient; 0: no clipping"}, c.clip);
+  visit(OptionInfo{"ema-decay", kOptimizer,
+                   "Decay per step of a moving average of the weights, which evaluation and export then use; 0: none"},
+        c.ema_decay);
 
   visit(OptionInfo{"grad-sync", kRanks, "How gradients are added", numbers, {"all-reduce", "reduce-scatter", "fp32-accumulate"}},
         c.grad_sync);

@@ -183,10 +183,12 @@ void TrainingRun::drain() {
 }
 
 void TrainingRun::evaluate() {
+  trainer_->exchange_averages();
   const EvaluationResult result =
       evaluator_->run(evaluation_loader_->batches(), [&](std::int64_t batch, Plan& plan, Stream& stream) {
         feed_->fill(plan, evaluation_loader_->read(batch), /*attempted_step=*/0, stream);
       });
+  trainer_->exchange_averages();
   on_rank_0([&] { monitor_->evaluation(trainer_->state(), result); });
   if (settings_.config.tensorboard) record_weights();
 }

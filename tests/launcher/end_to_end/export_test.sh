@@ -47,3 +47,27 @@ expect 2 other.log ranks 2 train --weights fp32.safetensors "${network[@]}" --wi
 contains other.log 'fp32.safetensors: "conv1.weight" has shape [4, 1, 3, 3], the model wants [8, 1, 3, 3]'
 expect 2 missing.log ranks 2 train --weights missing.safetensors "${network[@]}" --steps 2 --output other
 contains missing.log "missing.safetensors"
+
+# A run that keeps averages of its weights is evaluated and exported with them.
+averaging=(train --model lenet --dataset synthetic --samples 64 --batch 8 --steps 6 --eval-every 6)
+expect 0 plain.log ranks 1 "${averaging[@]}" --output plain
+expect 0 averaged.log ranks 1 "${averaging[@]}" --output averaged --ema-decay 0.5
+expect 0 averaged_eval.log ranks 1 eval averaged
+expect 0 averaged_export.log "$minim" export averaged averaged.safetensors
+expect 0 averaged_file.log ranks 1 eval averaged.safetensors --model lenet --dataset synthetic --samples 64 --batch 8
+"$python" - averaged_eval.log averaged_file.log averaged plain <<'PYTHON' || fail "averages of weights are not what is evaluated"
+import json
+import re
+import sys
+
+def last_of(run):
+    records = [json.loads(line) for line in open(f"{run}/metrics.jsonl")]
+    steps = [record["loss"] for record in records if record["event"] == "step"]
+    return steps, [record["loss"] for record in records if record["event"] == "evaluation"][-1]
+
+shown = [re.search(r"test loss ([0-9.]+)", open(log).read())[1] for log in sys.argv[1:3]]
+(steps, averaged), (plain_steps, plain) = last_of(sys.argv[3]), last_of(sys.argv[4])
+assert shown == [f"{averaged:.4f}"] * 2, (shown, averaged)
+assert steps == plain_steps, "the averages change the training"
+assert averaged != plain
+PYTHON

@@ -91,6 +91,9 @@ class Trainer {
   void check_weights();
   /// Makes every rank's low-precision weights current, for evaluation and export. Throws what `check_weights` throws.
   void gather_weights();
+  /// Puts the averages of the weights, where optimizers keep them, into the weights' place, or these back, see
+  /// ShardedOptimizer::exchange_averages. No step may be under way or begin in between.
+  void exchange_averages();
   /// Name of the parameter that a phase's state calls first bad; empty when none.
   std::string first_bad_parameter(int phase = 0) const;
 

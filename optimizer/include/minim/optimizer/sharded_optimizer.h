@@ -34,6 +34,7 @@ struct OptimizerConfig {
   LossScaleConfig loss_scale;
   ScheduleConfig schedule;
   double clip_norm = 0;       ///< 0: none
+  double average_decay = 0;   ///< per applied step, of an exponential moving average of the weights; 0: none is kept
   double nominal_weight = 1;  ///< n0, as the plans were compiled with
   GradSync grad_sync = GradSync::all_reduce;
   bool shard = true;  ///< false: every rank keeps and updates everything; with all_reduce only
@@ -45,7 +46,8 @@ struct OptimizerConfig {
 
 /// Bytes per rank of everything that an optimizer keeps, known before anything is allocated.
 struct OptimizerMemory {
-  std::int64_t weights_bytes = 0, master_weights_bytes = 0, moments_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
+  std::int64_t weights_bytes = 0, master_weights_bytes = 0, gradients_bytes = 0, workspace_bytes = 0;
+  std::int64_t moments_bytes = 0;  ///< and averages of weights
   std::int64_t state_bytes = 0;    ///< step state, agreement records, learning rates, norms of parameters
   std::int64_t staging_bytes = 0;  ///< the host's side of step state and reports
 
@@ -108,6 +110,10 @@ class ShardedOptimizer {
   /// Weights of the other ranks' slices are stale after an update: gathers them, for evaluation and export. A collective call.
   void gather_weights(Stream& compute);
 
+  /// Puts the averages of the weights, where they are kept, into the place of the weights, and these into theirs; once more, and
+  /// all is as it was. In between is for evaluation, after `gather_weights`. A collective call.
+  void exchange_averages(Stream& compute);
+
   /// What the next agreement would fail with: the first rank and parameter of which the last update made a weight that its
   /// storage type cannot hold. The same on all ranks. A collective call.
   std::optional<WeightOverflow> find_weight_overflow();
@@ -119,11 +125,13 @@ class ShardedOptimizer {
   /// True when no bucket's weights are stale on any rank.
   bool weights_current() const;
 
-  /// Arrays that a checkpoint holds for every parameter: "master" (or "weight" where there is no master), "moment1", "moment2".
+  /// Arrays that a checkpoint holds for every parameter: "master" (or "weight" where there is no master), "moment1",
+  /// "moment2", "average".
   std::vector<std::string> array_names() const;
   /// One array of one parameter in logical order, FP32, all elements, on every rank. A collective call, in parameter order.
   std::vector<float> gather_array(const std::string& array, const Parameter& parameter);
-  /// Sets this rank's part from all elements in logical order. Setting "master" (or "weight") also sets the weight.
+  /// Sets this rank's part from all elements in logical order. Setting "master" (or "weight") also sets the weight and the
+  /// average.
   void set_array(const std::string& array, const Parameter& parameter, std::span<const float> logical);
 
  private:
