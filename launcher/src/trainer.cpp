@@ -259,7 +259,10 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
     if (plan == nullptr) return error;
     phase.last_micro_batch = m + 1 == options.micro_batches;
     enqueue_part("forward", [&] { plan->forward(*stream, /*accumulate=*/true, &phase); });
-    enqueue_part("backward", [&] { plan->backward(*stream, /*accumulate=*/m > 0, &phase); });
+    enqueue_part("backward", [&] {
+      plan->backward(*stream, /*accumulate=*/m > 0, &phase);
+      if (!phase.last_micro_batch) phase.optimizer->keep_gradients(*stream);
+    });
   }
   return {};
 }

@@ -81,6 +81,7 @@ BucketShare share_of(const Bucket& bucket, int rank, int world_size, const Optim
   share.moments = moments(config.rule);
   share.has_average = config.average_decay > 0;
   const bool accumulates = config.grad_sync == GradSync::fp32_accumulate;
+  share.has_kept = config.accumulate_fp32 && bucket.dtype != DType::fp32;
   share.has_sums = accumulates && bucket.dtype != DType::fp32;
   share.wire_exponent = bucket.dtype == DType::fp16 && !accumulates ? wire_exponent(world_size) : 0;
   return share;

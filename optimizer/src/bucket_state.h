@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -19,6 +20,7 @@ struct BucketShare {
   bool has_master = false;
   int moments = 0;
   bool has_average = false;
+  bool has_kept = false;  ///< gradients of micro-batches are added up in FP32
   bool has_sums = false;  ///< reduced into FP32 sums of the own slice, beside the gradients
   int wire_exponent = 0;  ///< p
 
@@ -34,6 +36,17 @@ std::vector<UpdateSegment> segments_of(const Bucket& bucket, std::int64_t begin,
 /// What the trust ratio of each parameter depends on.
 std::vector<TrustParameter> trust_parameters(std::span<Parameter* const> parameters, std::span<const ParameterGroup> groups);
 
+/// The FP32 sums of the gradients of micro-batches, and the kernels around them.
+struct KeptGradients {
+  Tensor sums;                           ///< [elements of the bucket], fp32
+  std::unique_ptr<KernelCall> start;     ///< sums = gradients
+  std::unique_ptr<KernelCall> widen;     ///< scratch = gradients
+  std::unique_ptr<KernelCall> add;       ///< sums += scratch
+  std::unique_ptr<KernelCall> clear;     ///< gradients = 0
+  std::unique_ptr<KernelCall> complete;  ///< scratch += sums
+  std::unique_ptr<KernelCall> round;     ///< gradients = scratch
+};
+
 /// A bucket with this rank's arrays, its kernels bound to them, and where it stands in the step under way.
 struct BucketState {
   Bucket* bucket = nullptr;
@@ -43,6 +56,8 @@ struct BucketState {
   std::unique_ptr<KernelCall> measure;        ///< of rules that have trust ratios
   std::unique_ptr<KernelCall> track;          ///< the average of weights, where one is kept
   std::unique_ptr<KernelCall> round_weights;  ///< to their storage type, where it is another than that of the average
+
+  std::optional<KeptGradients> kept;
 
   int parameters_ready = 0;
   Event gradients_complete;

@@ -38,9 +38,13 @@ struct ShardedOptimizer::Impl {
 
   Impl(Backend& backend_, Communicator& communicator_, std::vector<Parameter*> parameters_, OptimizerConfig config_);
 
-  // sharded_optimizer.cpp
+  // bucket_kernels.cpp
   void allocate_arrays(BucketState& bucket, Stream& stream) const;
   void prepare_kernels(BucketState& bucket, const std::unordered_map<const Parameter*, int>& indices) const;
+  void prepare_average(BucketState& bucket) const;
+  void prepare_kept(BucketState& bucket) const;
+
+  // sharded_optimizer.cpp
   const Place& place(const Parameter& parameter) const;
   Step& step(std::int64_t number) { return steps[static_cast<std::size_t>(number % kStepsUnderWay)]; }
   std::int64_t under_way() const { return begun - drained; }
@@ -51,7 +55,7 @@ struct ShardedOptimizer::Impl {
   void issue_reduction(BucketState& bucket);
   void agree(Stream& compute);
   void make_trust_ratios(Stream& compute);
-  void prepare_average(BucketState& bucket) const;
+  void complete_gradients(BucketState& bucket, Stream& compute);
 
   // optimizer_arrays.cpp
   bool has_array(const std::string& array) const;
@@ -74,6 +78,7 @@ struct ShardedOptimizer::Impl {
   AgreementState agreement;
   std::optional<TrustState> trust;  // of rules that have trust ratios
   Tensor exchanged;                 // [elements of the largest average], fp32: scratch of exchange_averages
+  Tensor widened;                   // [elements of the largest bucket with kept gradients], fp32: scratch of their kernels
   std::unordered_map<const Parameter*, Place> places;
   std::vector<std::unique_ptr<KernelCall>> zero_gradient;  // of each parameter
 
@@ -83,6 +88,7 @@ struct ShardedOptimizer::Impl {
 
   // The last of them.
   bool unfinished = false;
+  int micro_batches_kept = 0;
   std::vector<char> ready;  // of each parameter: its gradient is complete
   int next_reduction = -1;  // buckets are reduced from the last to the first
 

@@ -30,6 +30,7 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
   constexpr std::int64_t kFloatBytes = size_bytes(DType::fp32);
   OptimizerMemory memory;
   std::int64_t exchanged = 0;  // elements of the largest average
+  std::int64_t widened = 0;    // elements of the largest bucket whose gradients are kept in FP32
   for (const Bucket& bucket : plan_buckets(parameters, compute_dtype(config.precision), world_size, config.buckets)) {
     const BucketShare share = share_of(bucket, 0, world_size, config);
     memory.weights_bytes += bucket.elements * size_bytes(bucket.dtype);
@@ -37,9 +38,13 @@ OptimizerMemory optimizer_memory(std::span<Parameter* const> parameters, int wor
     if (share.has_master) memory.master_weights_bytes += share.elements() * kFloatBytes;
     memory.moments_bytes += (share.moments + (share.has_average ? 1 : 0)) * share.elements() * kFloatBytes;
     if (share.has_average) exchanged = std::max(exchanged, share.elements());
+    if (share.has_kept) {
+      memory.gradients_bytes += bucket.elements * kFloatBytes;
+      widened = std::max(widened, bucket.elements);
+    }
     if (share.has_sums) memory.workspace_bytes += bucket.slice_elements(world_size) * kFloatBytes;
   }
-  memory.workspace_bytes += exchanged * kFloatBytes;
+  memory.workspace_bytes += (exchanged + widened) * kFloatBytes;
   memory.state_bytes = AgreementState::size_bytes(world_size, static_cast<std::int64_t>(learning_rates(config.schedule).size()));
   if (has_trust_ratios(config.rule) && !parameters.empty()) {
     memory.state_bytes += TrustState::size_bytes(static_cast<std::int64_t>(parameters.size()), config.shard ? world_size : 1);

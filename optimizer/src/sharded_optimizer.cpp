@@ -66,6 +66,13 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
     trust.emplace(backend, config.rule, trust_parameters(parameters, config.groups), sharded ? rank : 0,
                   sharded ? world_size : 1);
   }
+  if (config.accumulate_fp32) {
+    std::int64_t most = 0;
+    for (const Bucket& bucket : bucket_set.buckets()) {
+      if (share_of(bucket, rank, world_size, config).has_kept) most = std::max(most, bucket.elements);
+    }
+    widened = backend.allocate_tensor(DType::fp32, Shape{most}, MemoryKind::workspace);
+  }
   const auto stream = backend.make_stream("set-up");
   std::unordered_map<const Parameter*, int> indices;
   for (Parameter* parameter : parameters) {
@@ -88,69 +95,6 @@ ShardedOptimizer::Impl::Impl(Backend& backend_, Communicator& communicator_, std
     exchanged = backend.allocate_tensor(DType::fp32, Shape{most}, MemoryKind::workspace);
   }
   for (Step& step : steps) step.works.reserve(2 * buckets.size() + 2);
-}
-
-void ShardedOptimizer::Impl::allocate_arrays(BucketState& bucket, Stream& stream) const {
-  const auto allocate = [&](std::int64_t elements, MemoryKind kind) {
-    Tensor tensor = backend.allocate_tensor(DType::fp32, Shape{elements}, kind);
-    backend.run(stream, Zero{.y = tensor});  // padding stays so
-    return tensor;
-  };
-  const BucketShare& share = bucket.share;
-  if (share.has_master) bucket.master = allocate(share.elements(), MemoryKind::master_weights);
-  if (share.moments > 0) bucket.moment1 = allocate(share.elements(), MemoryKind::moments);
-  if (share.moments > 1) bucket.moment2 = allocate(share.elements(), MemoryKind::moments);
-  if (share.has_average) bucket.average = allocate(share.elements(), MemoryKind::moments);
-  if (share.has_sums) bucket.sums = allocate(share.check_end - share.check_begin, MemoryKind::workspace);
-}
-
-void ShardedOptimizer::Impl::prepare_kernels(BucketState& state, const std::unordered_map<const Parameter*, int>& indices) const {
-  const Bucket& bucket = *state.bucket;
-  const BucketShare& share = state.share;
-  const auto view = [](const Tensor& tensor) { return tensor.elements() > 0 ? tensor.view() : TensorView(); };
-  const auto gradient = [&](std::int64_t begin, std::int64_t end) {
-    return share.has_sums ? state.sums.view() : bucket.gradients().slice(begin, end);
-  };
-  state.check =
-      backend.prepare(CheckGradients{.segments = segments_of(bucket, share.check_begin, share.check_end, indices, config.groups),
-                                     .gradient = gradient(share.check_begin, share.check_end),
-                                     .wire_exponent = share.wire_exponent,
-                                     .state = agreement.state(),
-                                     .record = agreement.record()});
-  const std::vector<UpdateSegment> segments = segments_of(bucket, share.begin, share.end, indices, config.groups);
-  const TensorView weight = bucket.weights().slice(share.begin, share.end);
-  if (trust) {
-    state.measure = backend.prepare(MeasureUpdate{.rule = config.rule,
-                                                  .segments = segments,
-                                                  .gradient = gradient(share.begin, share.end),
-                                                  .wire_exponent = share.wire_exponent,
-                                                  .master = view(state.master),
-                                                  .weight = weight,
-                                                  .moment1 = view(state.moment1),
-                                                  .moment2 = view(state.moment2),
-                                                  .state = agreement.state(),
-                                                  .squares = trust->own_squares()});
-  }
-  state.update = backend.prepare(ApplyUpdate{.rule = config.rule,
-                                             .segments = segments,
-                                             .gradient = gradient(share.begin, share.end),
-                                             .wire_exponent = share.wire_exponent,
-                                             .master = view(state.master),
-                                             .moment1 = view(state.moment1),
-                                             .moment2 = view(state.moment2),
-                                             .weight = weight,
-                                             .state = agreement.state(),
-                                             .ratios = trust ? trust->ratios() : TensorView(),
-                                             .overflow = agreement.overflow()});
-  if (share.has_average) prepare_average(state);
-}
-
-void ShardedOptimizer::Impl::prepare_average(BucketState& state) const {
-  const TensorView master = array_view(state, master_name(config.precision));
-  const TensorView weight = state.bucket->weights().slice(state.share.begin, state.share.end);
-  state.track = backend.prepare(
-      AverageWeights{.decay = config.average_decay, .weight = master, .average = state.average, .state = agreement.state()});
-  if (state.share.has_master) state.round_weights = backend.prepare(Cast{.x = master, .y = weight});
 }
 
 const ShardedOptimizer::Impl::Place& ShardedOptimizer::Impl::place(const Parameter& parameter) const {
@@ -182,7 +126,18 @@ void ShardedOptimizer::Impl::zero_missing_gradients(Stream& compute) {
     bucket.parameters_ready += 1;
     if (bucket.complete()) completed.push_back(&bucket);
   }
-  for (BucketState* bucket : completed) bucket->gradients_complete = compute.record();
+  for (BucketState* bucket : completed) complete_gradients(*bucket, compute);
+}
+
+void ShardedOptimizer::Impl::complete_gradients(BucketState& bucket, Stream& compute) {
+  if (bucket.kept && micro_batches_kept > 0) {
+    traced(compute, {.name = bucket.bucket->name, .category = "backward", .type = "accumulate", .kernel = "Sum"}, [&] {
+      bucket.kept->widen->launch(compute);
+      bucket.kept->complete->launch(compute);
+      bucket.kept->round->launch(compute);
+    });
+  }
+  bucket.gradients_complete = compute.record();
 }
 
 void ShardedOptimizer::Impl::issue_reductions() {
@@ -250,6 +205,7 @@ void ShardedOptimizer::begin_step(Stream& compute) {
   if (impl_->unfinished) throw InvalidArgument("begin_step: the step before has not been finished");
   if (impl_->under_way() == kStepsUnderWay) impl_->require_drained("begin_step");
   impl_->unfinished = true;
+  impl_->micro_batches_kept = 0;
   ++impl_->begun;
   std::ranges::fill(impl_->ready, char{0});
   for (BucketState& bucket : impl_->buckets) {
@@ -267,6 +223,23 @@ void ShardedOptimizer::before_use(const Parameter& parameter, Stream& compute) {
   bucket.gather_awaited = true;
 }
 
+void ShardedOptimizer::keep_gradients(Stream& compute) {
+  if (!impl_->unfinished) throw InvalidArgument("keep_gradients: no step has begun");
+  for (BucketState& bucket : impl_->buckets) {
+    if (!bucket.kept) continue;
+    traced(compute, {.name = bucket.bucket->name, .category = "backward", .type = "accumulate", .kernel = "Sum"}, [&] {
+      if (impl_->micro_batches_kept == 0) {
+        bucket.kept->start->launch(compute);
+      } else {
+        bucket.kept->widen->launch(compute);
+        bucket.kept->add->launch(compute);
+      }
+      bucket.kept->clear->launch(compute);
+    });
+  }
+  ++impl_->micro_batches_kept;
+}
+
 void ShardedOptimizer::gradient_ready(const Parameter& parameter, Stream& compute) {
   const Impl::Place& place = impl_->place(parameter);
   char& ready = impl_->ready[static_cast<std::size_t>(place.index)];
@@ -275,7 +248,7 @@ void ShardedOptimizer::gradient_ready(const Parameter& parameter, Stream& comput
   BucketState& bucket = impl_->buckets[static_cast<std::size_t>(place.bucket)];
   bucket.parameters_ready += 1;
   if (!bucket.complete()) return;
-  bucket.gradients_complete = compute.record();
+  impl_->complete_gradients(bucket, compute);
   impl_->issue_reductions();
 }
 

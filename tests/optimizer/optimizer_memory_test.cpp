@@ -16,6 +16,7 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
     GradSync sync;
     bool shard;
     double average_decay = 0;
+    bool accumulate_fp32 = false;
   };
   const Choice choices[] = {{Precision::mixed, AdamRule{}, GradSync::all_reduce, true},
                             {Precision::mixed, AdamRule{}, GradSync::all_reduce, false},
@@ -30,7 +31,10 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
                             {Precision::mixed, LambRule{}, GradSync::all_reduce, true},
                             {Precision::fp32, LambRule{}, GradSync::all_reduce, false},
                             {Precision::mixed, SgdRule{}, GradSync::fp32_accumulate, true, 0.9},
-                            {Precision::fp32, SgdRule{}, GradSync::all_reduce, false, 0.9}};
+                            {Precision::fp32, SgdRule{}, GradSync::all_reduce, false, 0.9},
+                            {Precision::mixed, SgdRule{}, GradSync::all_reduce, true, 0, true},
+                            {Precision::bf16, AdamRule{}, GradSync::fp32_accumulate, true, 0.9, true},
+                            {Precision::fp32, SgdRule{}, GradSync::all_reduce, true, 0, true}};
   for (const int ranks : {1, 3}) {
     for (const Choice& choice : choices) {
       OptimizerConfig config;
@@ -39,6 +43,7 @@ TEST(OptimizerMemory, IsKnownBeforeItIsAllocated) {
       config.grad_sync = choice.sync;
       config.shard = choice.shard;
       config.average_decay = choice.average_decay;
+      config.accumulate_fp32 = choice.accumulate_fp32;
       config.schedule.total_steps = 10;
       config.groups.push_back({.name = "bias"});
       config.buckets.bucket_bytes = 512;

@@ -231,6 +231,7 @@ OptimizerConfig optimizer_config(const RunConfig& config, std::int64_t total_ste
   }
   result.clip_norm = config.clip;
   result.average_decay = config.ema_decay;
+  result.accumulate_fp32 = config.accumulate_fp32 && config.accumulate > 1;
   result.grad_sync = parse_grad_sync(config.grad_sync);
   result.shard = config.shard;
   result.precision = parse_precision(config.precision);

@@ -29,6 +29,7 @@ struct RunConfig {
 
   std::int64_t batch = 64;
   std::int64_t accumulate = 1;
+  bool accumulate_fp32 = false;
   std::int64_t epochs = 3;
   std::int64_t steps = 0;  ///< 0: by epochs
 

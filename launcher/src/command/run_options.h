@@ -79,6 +79,8 @@ void visit_options(Config& c, Visitor&& visit) {
 
   visit(OptionInfo{"batch", kLength, "Samples per rank and micro-batch", batch}, c.batch);
   visit(OptionInfo{"accumulate", kLength, "Micro-batches per step", batch}, c.accumulate);
+  visit(OptionInfo{"accumulate-fp32", kPrecision, "Add up the gradients of micro-batches in FP32 rather than in their own type"},
+        c.accumulate_fp32);
   visit(OptionInfo{"epochs", kLength, "Passes over the training data", length}, c.epochs);
   visit(OptionInfo{"steps", kLength, "Steps of the run, instead of --epochs", length}, c.steps);
 

@@ -33,9 +33,10 @@ struct OptimizerConfig {
   UpdateRule rule = SgdRule{};
   LossScaleConfig loss_scale;
   ScheduleConfig schedule;
-  double clip_norm = 0;       ///< 0: none
-  double average_decay = 0;   ///< per applied step, of an exponential moving average of the weights; 0: none is kept
-  double nominal_weight = 1;  ///< n0, as the plans were compiled with
+  double clip_norm = 0;          ///< 0: none
+  double average_decay = 0;      ///< per applied step, of an exponential moving average of the weights; 0: none is kept
+  double nominal_weight = 1;     ///< n0, as the plans were compiled with
+  bool accumulate_fp32 = false;  ///< add up the gradients of a step's micro-batches in FP32, not in their type
   GradSync grad_sync = GradSync::all_reduce;
   bool shard = true;  ///< false: every rank keeps and updates everything; with all_reduce only
   Precision precision = Precision::mixed;
@@ -77,6 +78,7 @@ struct HostReport {
 /// A step, in this order, everything asynchronous on `compute` and the communicator:
 ///   begin_step     all-gathers of the weights, bucket by bucket
 ///   before_use     makes the stream wait for the gather of a parameter's bucket
+///   keep_gradients between micro-batches, when their gradients are added up in FP32
 ///   gradient_ready starts the reduction of every bucket whose turn it is and whose gradients are complete
 ///   finish_step    check, agreement, norms where the rule wants them, update, scale
 ///   drain          drives the communicator until all of it has happened; then `state()` is the outcome
@@ -99,6 +101,8 @@ class ShardedOptimizer {
 
   void begin_step(Stream& compute);
   void before_use(const Parameter& parameter, Stream& compute);
+  /// After the backward pass of every micro-batch but the last; the next adds to the gradients that it finds.
+  void keep_gradients(Stream& compute);
   void gradient_ready(const Parameter& parameter, Stream& compute);
   /// `loss`, `weight`, `correct`: [1] fp32, this rank's sums over its micro-batches. Parameters whose gradient never became ready
   /// in this step count as zero gradients.
