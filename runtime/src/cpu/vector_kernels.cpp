@@ -11,6 +11,7 @@ void add_vector_kernels(Backend& backend) {
   cpu::add_pooling_kernels(backend);
   cpu::add_local_response_norm_kernels(backend);
   cpu::add_loss_kernels(backend);
+  cpu::add_exponent_kernels(backend);
 }
 
 }  // namespace minim

@@ -15,5 +15,6 @@ void add_dropout_kernels(Backend& backend);
 void add_pooling_kernels(Backend& backend);
 void add_local_response_norm_kernels(Backend& backend);
 void add_loss_kernels(Backend& backend);
+void add_exponent_kernels(Backend& backend);
 
 }  // namespace minim::cpu

@@ -34,6 +34,8 @@ void add_batch_norm_kernels(Backend& backend);
 void add_batch_norm_backward_kernels(Backend& backend);
 /// Softmax cross-entropy forward and backward.
 void add_loss_kernels(Backend& backend);
+/// Counting of exponents.
+void add_exponent_kernels(Backend& backend);
 /// All of these.
 void add_own_kernels(Backend& backend);
 /// Convolution forward and both gradients, by cuDNN.

@@ -3,6 +3,7 @@
 #include "minim/runtime/kernels/batch_norm.h"
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/elementwise.h"
+#include "minim/runtime/kernels/exponents.h"
 #include "minim/runtime/kernels/linear.h"
 #include "minim/runtime/kernels/local_response_norm.h"
 #include "minim/runtime/kernels/loss.h"
@@ -49,5 +50,7 @@ void run(const SoftmaxCrossEntropyForward& args);
 void run(const SoftmaxCrossEntropyBackward& args);
 
 void run(const CommitState& args);
+
+void run(const CountExponents& args);
 
 }  // namespace minim::reference

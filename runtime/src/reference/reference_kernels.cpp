@@ -22,7 +22,7 @@ void add_reference_kernels(Backend& backend) {
   add<GlobalAveragePoolForward, GlobalAveragePoolBackward>(backend);
   add<LocalResponseNormForward, LocalResponseNormBackward>(backend);
   add<SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward>(backend);
-  add<CommitState>(backend);
+  add<CommitState, CountExponents>(backend);
 }
 
 }  // namespace minim

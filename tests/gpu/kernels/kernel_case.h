@@ -90,6 +90,7 @@ class KernelCase : public testing::Test {
 
   Backend& device() { return *device_; }
   Stream& device_stream() { return *device_stream_; }
+  Backend& host() { return *cpu_; }
 
  private:
   template <class Args>
