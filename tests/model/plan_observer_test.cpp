@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -112,6 +113,79 @@ TEST_F(PlanObserverTest, FrozenParametersAreAnnouncedButNeverReady) {
       {.precision = Precision::mixed, .batch = 2, .trainable = [](const Parameter& p) { return p.name.starts_with("fc2"); }}, 10);
   EXPECT_EQ(std::ranges::count(order, "use conv1.weight"), 1) << "backward does not get there";
   EXPECT_EQ(std::ranges::count_if(order, [](const std::string& event) { return event.starts_with("ready"); }), 2);
+}
+
+/// Copies what is completed while it is there.
+class Copier final : public PlanObserver {
+ public:
+  void before_use(const Parameter& /*parameter*/, Stream& /*stream*/) override {}
+  void gradient_ready(const Parameter& /*parameter*/, Stream& /*stream*/) override {}
+  void completed(const CompletedTensor& tensor, Stream& stream) override {
+    order.push_back((tensor.is_gradient ? "d " : "") + tensor.node->name);
+    copies.emplace_back();
+    stream.enqueue([this, &tensor, i = copies.size() - 1] { copies[i] = floats(tensor.tensor); });
+  }
+
+  std::vector<std::string> order;
+  std::vector<std::vector<float>> copies;
+};
+
+/// Both passes of a network, as they were observed.
+Copier observe(const Graph& graph, Model& model, PoisonedBackend& backend, const CompileOptions& options, int classes) {
+  const ParameterMemory memory(model, backend, options.precision);
+  BoundPlan bound(graph, backend, memory, options);
+  bound.set_images(3, classes);
+  Copier copier;
+  copier.copies.reserve(1000);
+  bound.forward(false, &copier);
+  bound.backward(false, &copier);
+  return copier;
+}
+
+TEST_F(PlanObserverTest, CompletedTensorsAreShownBeforeTheirMemoryIsUsedAnew) {
+  for (const char* network : {"resnet-18", "lenet"}) {
+    Model own;
+    Graph classifier(own, Graph::Mode::training);
+    build_classifier(classifier, network, {.height = 12, .width = 12, .channels = 1, .classes = 3}, {.width = 4});
+    CompileOptions options{.precision = Precision::mixed, .batch = 2};
+    const Copier reusing = observe(classifier, own, backend, options, 3);
+    options.reuse_memory = false;
+    const Copier keeping = observe(classifier, own, backend, options, 3);
+    EXPECT_EQ(reusing.order, keeping.order) << network;
+    ASSERT_EQ(reusing.copies.size(), keeping.copies.size()) << network;
+    for (std::size_t i = 0; i < reusing.copies.size(); ++i) {
+      EXPECT_EQ(reusing.copies[i], keeping.copies[i]) << network << ", " << reusing.order[i];
+      EXPECT_TRUE(std::ranges::none_of(keeping.copies[i], [](float x) { return std::isnan(x); })) << reusing.order[i];
+    }
+  }
+}
+
+TEST_F(PlanObserverTest, ActivationsAreCompletedForwardAndTheirGradientsBackward) {
+  build_classifier(graph, "lenet", {});
+  const Copier copier = observe(graph, model, backend, {.precision = Precision::fp32, .batch = 2, .nominal_weight = 2}, 10);
+  const std::vector<std::string> forward{"conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "fc3"};
+  std::vector<std::string> wanted = forward;
+  for (auto name = forward.rbegin(); name != forward.rend(); ++name) wanted.push_back("d " + *name);
+  EXPECT_EQ(copier.order, wanted);
+  // (softmax(logits) - one-hot of the label) / 2
+  const auto& logits = copier.copies[6];
+  const auto& gradient = copier.copies[7];
+  ASSERT_EQ(logits.size(), 20U);
+  ASSERT_EQ(gradient.size(), 20U);
+  for (std::size_t row = 0; row < 2; ++row) {
+    double sum = 0;
+    int labels = 0;
+    for (std::size_t k = 0; k < 10; ++k) sum += std::exp(double{logits[10 * row + k]});
+    for (std::size_t k = 0; k < 10; ++k) {
+      const double softmax = std::exp(double{logits[10 * row + k]}) / sum, found = 2 * gradient[10 * row + k];
+      if (std::abs(found - (softmax - 1)) < 1e-5) {
+        ++labels;
+      } else {
+        EXPECT_NEAR(found, softmax, 1e-5);
+      }
+    }
+    EXPECT_EQ(labels, 1);
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "minim/runtime/error.h"
 
@@ -55,6 +56,7 @@ class Binder final : public Walk {
     if (record.node != site.node || record.backward != site.backward) throw_changed("an operation");
     if (!record.live) return;
 
+    last_live_ = next_ - 1;
     for (const int gradient : record.zero_first) add_zero(gradient);
     TensorView workspace;
     const std::int64_t workspace_bytes = kernel.workspace.size_bytes;
@@ -72,6 +74,29 @@ class Binder final : public Walk {
     step.gradient_ready = completed_gradients(recording_, next_ - 1);
     step.cost = live_++;
     pass.push_back(std::move(step));
+  }
+
+  void complete(const Site& site, int output, const Slot& tensor) override {
+    const Graph::Node& node = graph_.nodes()[static_cast<std::size_t>(site.node)];
+    const Value value = node.outputs[static_cast<std::size_t>(output)];
+    if (graph_.spec(value).element != ElementType::activation || (output == 0 && node.operation->is_view())) return;
+    auto& pass = site.backward ? passes_.backward : passes_.forward;
+    if (pass.empty() || !is_there(tensor.storage)) return;
+    const auto count = graph_.valid_samples(value);
+    pass.back().completed.push_back(
+        {.node = &node,
+         .output = output,
+         .is_gradient = site.backward,
+         .tensor = view(tensor),
+         .valid_samples = count ? view(values()[static_cast<std::size_t>(count->id)]) : ConstTensorView{}});
+  }
+
+  /// Whether the memory still belongs to the storage when the last kernel so far has run: it or a later one touches it.
+  bool is_there(int storage) const {
+    const auto from = std::span(recording_.kernels).subspan(last_live_);
+    return std::ranges::any_of(from, [storage](const KernelRecord& kernel) {
+      return kernel.live && (std::ranges::count(kernel.reads, storage) != 0 || std::ranges::count(kernel.writes, storage) != 0);
+    });
   }
 
   /// The kernel that follows adds to this gradient, which a pass that overwrites must have cleared.
@@ -103,6 +128,7 @@ class Binder final : public Walk {
   ConstTensorView loss_scale_;
   std::size_t next_ = 0;
   int live_ = 0;  // kernels that are not dropped, so far
+  std::size_t last_live_ = 0;
   Passes passes_;
 };
 

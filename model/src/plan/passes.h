@@ -16,6 +16,7 @@ struct Step {
   std::vector<const Parameter*> used_first;      ///< weights that no kernel of the pass before reads
   std::vector<const Parameter*> gradient_ready;  ///< gradients that no kernel of the pass after writes
   int cost = -1;                                 ///< its index among the plan's costs; -1: it clears a gradient
+  std::vector<CompletedTensor> completed;        ///< when it has run
 };
 
 struct Passes {

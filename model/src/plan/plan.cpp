@@ -100,6 +100,7 @@ void run(const std::vector<Step>& steps, const std::vector<OperationCost>& costs
     }
     if (observer) {
       for (const Parameter* parameter : step.gradient_ready) observer->gradient_ready(*parameter, stream);
+      for (const CompletedTensor& tensor : step.completed) observer->completed(tensor, stream);
     }
   }
 }

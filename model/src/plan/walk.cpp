@@ -65,12 +65,17 @@ void Walk::forward(int i) {
   if (n.operation->in_place() && !n.inputs.empty()) {
     site.in_place.push_back({value(n.outputs.front()).storage, value(n.inputs.front()).storage});
   }
-  Context context(*this, std::move(site));
+  Context context(*this, site);
   n.operation->forward(context);
+  for (std::size_t o = 0; o < n.outputs.size(); ++o) complete(site, static_cast<int>(o), value(n.outputs[o]));
 }
 
 void Walk::backward(int i) {
-  for (const Value output : node(i).outputs) complete_gradient(i, output);
+  const std::vector<Value>& outputs = node(i).outputs;
+  for (const Value output : outputs) complete_gradient(i, output);
+  for (std::size_t o = 0; o < outputs.size(); ++o) {
+    if (gradient(outputs[o])) complete({i, true, {}}, static_cast<int>(o), *gradient(outputs[o]));
+  }
   if (!wants_backward(i)) return;
   Context context(*this, {i, true, {}});
   node(i).operation->backward(context);

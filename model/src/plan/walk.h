@@ -39,10 +39,13 @@ class Walk {
   /// The address behind the views of a storage in this walk.
   virtual void* address(int storage) = 0;
   virtual void add_kernel(const Site& site, const ErasedKernel& kernel) = 0;
+  /// All kernels that write an output of the site's operation, or in backward the gradient of it, have been added.
+  virtual void complete(const Site& /*site*/, int /*output*/, const Slot& /*tensor*/) {}
 
   const Storage& storage(int id) const { return storages_[static_cast<std::size_t>(id)]; }
   const std::vector<Storage>& storages() const { return storages_; }
   const std::vector<Slot>& values() const { return values_; }
+  TensorView view(const Slot& slot) { return {address(slot.storage), slot.dtype, slot.shape}; }
 
  private:
   class Context;
@@ -68,7 +71,6 @@ class Walk {
   const State& state(const State& description);
   DType dtype(const Parameter& parameter) const;
   DType dtype(ElementType element) const;
-  TensorView view(const Slot& slot) { return {address(slot.storage), slot.dtype, slot.shape}; }
 
   const Graph& graph_;
   const Backend& backend_;

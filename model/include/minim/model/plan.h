@@ -10,7 +10,18 @@
 
 namespace minim {
 
-/// Is told about parameters while a plan's kernels are being enqueued, so that communication can be put around them.
+/// Activations, or the gradient of activations, that a plan's kernels complete. The same object in every pass of a bound plan.
+struct CompletedTensor {
+  const Graph::Node* node = nullptr;  ///< whose output it is, or whose output's gradient
+  int output = 0;
+  /// Where the node ends in an activation function, this gradient is the one in front of that.
+  bool is_gradient = false;
+  ConstTensorView tensor;         ///< kernels after this place may write over it
+  ConstTensorView valid_samples;  ///< [1], int32: so many of the first dimension count; absent: all
+};
+
+/// Is told about parameters and activations while a plan's kernels are being enqueued, so that communication can be put around
+/// them, and looks at them.
 class PlanObserver {
  public:
   virtual ~PlanObserver() = default;
@@ -18,6 +29,9 @@ class PlanObserver {
   virtual void before_use(const Parameter& parameter, Stream& stream) = 0;
   /// The kernel enqueued last was the last of this pass to write this parameter's gradient.
   virtual void gradient_ready(const Parameter& parameter, Stream& stream) = 0;
+  /// The kernels enqueued so far have completed these activations, or their gradient as backward of the node reads it. Not called
+  /// for what is the same memory in another shape, and for what no kernel needs.
+  virtual void completed(const CompletedTensor& /*tensor*/, Stream& /*stream*/) {}
 };
 
 struct CompileOptions {
@@ -27,7 +41,7 @@ struct CompileOptions {
   std::uint64_t seed = 0;     ///< of dropout
   /// Which parameters get gradients; null: all. Of training graphs only.
   std::function<bool(const Parameter&)> trainable = {};
-  bool reuse_memory = true;   ///< false: every tensor keeps a place of its own until the pass ends, for looking at them
+  bool reuse_memory = true;  ///< false: every tensor keeps a place of its own until the pass ends, for looking at them
 };
 
 /// Bytes that a plan's own arena needs, by purpose. Weights, gradients and optimizer state belong to others.
@@ -39,7 +53,7 @@ struct PlanMemory {
 };
 
 struct OperationCost {
-  std::string name;        ///< of the operation
+  std::string name;  ///< of the operation
   std::string type;
   std::string kernel;      ///< argument type
   std::string kernel_set;  ///< "cpu" or, where there is no fast kernel, "reference"
@@ -89,8 +103,8 @@ class Plan {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Allocates committed and pending tensors of all states of a model that have none, and fills them with their initial values. What
-/// is placed together lies in the order of the model, each on a multiple of kAlignmentBytes. The model keeps the memory.
+/// Allocates committed and pending tensors of all states of a model that have none, and fills them with their initial values.
+/// What is placed together lies in the order of the model, each on a multiple of kAlignmentBytes. The model keeps the memory.
 void place_states(Model& model, Backend& backend);
 /// What that takes when none is placed.
 std::int64_t state_bytes(const Model& model);
