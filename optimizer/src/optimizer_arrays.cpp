@@ -93,16 +93,23 @@ std::vector<std::string> ShardedOptimizer::array_names() const {
   return names;
 }
 
-std::vector<float> ShardedOptimizer::gather_array(const std::string& array, const Parameter& parameter) {
+std::vector<float> ShardedOptimizer::own_array(const std::string& array, const Parameter& parameter) const {
   if (!impl_->has_array(array)) throw InvalidArgument(fmt::format("optimizer: there is no array \"{}\"", array));
   const Impl::Place& place = impl_->place(parameter);
+  const Impl::Piece own = impl_->piece_of(place, impl_->rank);
+  if (own.empty()) return {};
+  const std::int64_t count = own.end - own.begin;
   const BucketState& bucket = impl_->buckets[static_cast<std::size_t>(place.bucket)];
+  std::vector<float> values(static_cast<std::size_t>(count));
+  download(impl_->backend, impl_->array_view(bucket, array).slice(own.array_begin, own.array_begin + count), values);
+  return values;
+}
+
+std::vector<float> ShardedOptimizer::gather_array(const std::string& array, const Parameter& parameter) {
+  const std::vector<float> own = own_array(array, parameter);
+  const Impl::Place& place = impl_->place(parameter);
   std::vector<float> physical(static_cast<std::size_t>(place.elements));
-  if (const Impl::Piece own = impl_->piece_of(place, impl_->rank); !own.empty()) {
-    const std::int64_t count = own.end - own.begin;
-    const auto values = std::span(physical).subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(count));
-    download(impl_->backend, impl_->array_view(bucket, array).slice(own.array_begin, own.array_begin + count), values);
-  }
+  if (!own.empty()) std::ranges::copy(own, physical.begin() + impl_->piece_of(place, impl_->rank).begin);
   for (int owner = 0; impl_->sharded && owner < impl_->world_size; ++owner) {
     const Impl::Piece piece = impl_->piece_of(place, owner);
     if (piece.empty()) continue;

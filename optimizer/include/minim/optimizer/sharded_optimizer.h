@@ -134,6 +134,8 @@ class ShardedOptimizer {
   std::vector<std::string> array_names() const;
   /// One array of one parameter in logical order, FP32, all elements, on every rank. A collective call, in parameter order.
   std::vector<float> gather_array(const std::string& array, const Parameter& parameter);
+  /// This rank's part of that, which may be none of it, as it lies in memory. No collective call; no step is under way.
+  std::vector<float> own_array(const std::string& array, const Parameter& parameter) const;
   /// Sets this rank's part from all elements in logical order. Setting "master" (or "weight") also sets the weight and the
   /// average.
   void set_array(const std::string& array, const Parameter& parameter, std::span<const float> logical);
