@@ -66,6 +66,19 @@ bool Metrics::has_evaluation(const std::filesystem::path& file, std::int64_t ste
   return found;
 }
 
+std::vector<Metrics::Skip> Metrics::skips(const std::filesystem::path& file) {
+  std::vector<Skip> found;
+  visit_records(file, [&](const std::string&, const Json& parsed) {
+    if (parsed.value("event", "") == "skip") {
+      found.push_back({.step = parsed.value("step", std::int64_t{0}),
+                       .tensor = parsed.value("tensor", ""),
+                       .used_loss_scale = parsed.value("used_loss_scale", 1.0)});
+    }
+    return true;
+  });
+  return found;
+}
+
 void Metrics::step(const StepState& state, const Step& step) {
   Json json = record("step", state);
   json["epoch"] = step.epoch;

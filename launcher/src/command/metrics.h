@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "minim/launcher/trainer.h"
 
@@ -33,6 +34,13 @@ class Metrics {
   void skip(const StepState& state, const std::string& tensor);
   /// The scale doubled.
   void growth(const StepState& state);
+  /// Skips that a file has recorded, in order. No file has none.
+  struct Skip {
+    std::int64_t step = 0;
+    std::string tensor;  ///< as `skip` was given it
+    double used_loss_scale = 1;
+  };
+  static std::vector<Skip> skips(const std::filesystem::path& file);
   /// Waits until everything is on disk.
   void synchronize();
 
