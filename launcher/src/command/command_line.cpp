@@ -53,6 +53,12 @@ CLI::Validator utf_8() {
 
 template <class T>
 void add_option(CLI::App& app, const OptionInfo& info, T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    if (info.is_flag) {
+      app.add_flag(fmt::format("--{}", info.name), value, info.help)->group(info.group);
+      return;
+    }
+  }
   CLI::Option* option = app.add_option(fmt::format("--{}", info.name), value, info.help);
   option->group(info.group)->take_last()->type_name(info.choices.empty() ? type_name<T>() : joined(info.choices));
   if (!info.choices.empty()) option->check(one_of(info.choices));
@@ -89,7 +95,7 @@ struct Parser {
   CLI::App* plan = app.add_subcommand("plan", "Print memory, FLOPs and traffic of a step; runs nothing");
   CLI::App* doctor = app.add_subcommand("doctor", "Report ranks, binding, threads, libraries and devices; also under mpirun");
   CLI::App* export_weights = app.add_subcommand("export", "Write a run's newest weights as one safetensors file");
-  CLI::App* inspect = app.add_subcommand("inspect", "Print the checkpoints of a run");
+  CLI::App* inspect = app.add_subcommand("inspect", "Print what --inspect has seen of a run's numbers, and its checkpoints");
 
   Request request;
 
@@ -154,6 +160,11 @@ struct Parser {
         ->check(one_of({"fp16", "fp32"}))
         ->type_name("fp16|fp32");
     inspect->add_option("run", request.run, "Directory of the run")->required()->type_name("RUN");
+    inspect->add_option("--step", request.step, "Of a run with --inspect: this step alone [default: all, the last in detail]")
+        ->check(CLI::PositiveNumber)
+        ->type_name("STEP");
+    inspect->add_option("--csv", request.csv, "Write what was seen of all tensors to this file instead")->type_name("FILE");
+    inspect->add_option("--html", request.html, "Write a page with all histograms to this file instead")->type_name("FILE");
   }
 
   Action action() const {

@@ -21,6 +21,8 @@ struct Request {
   std::filesystem::path run;           ///< eval, export, inspect
   std::filesystem::path file;          ///< export; eval: where logits go, empty: nowhere
   std::string dtype = "fp16";          ///< export
+  std::int64_t step = 0;               ///< inspect; 0: all that were inspected
+  std::filesystem::path csv, html;     ///< inspect; empty: none
   int ranks = 1;                       ///< plan
   bool operations = false;             ///< plan
   double network_gbit = 0;             ///< plan; 0: what is usual with the device

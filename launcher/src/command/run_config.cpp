@@ -118,6 +118,7 @@ void check_manner(const RunConfig& config) {
   require_within<std::int64_t>("keep", config.keep, 1, 1 << 30);
   require_at_least<std::int64_t>("log-every", config.log_every, 1);
   require_at_least<std::int64_t>("trace", config.trace, 0);
+  require_at_least<std::int64_t>("inspect-every", config.inspect_every, 1);
   require_within("save-before", config.save_before, 0.0, 1e9);
 }
 

@@ -37,6 +37,8 @@ struct RunConfig {
   std::string loss_scale = "auto";
   double loss_scale_initial = 65536;
   std::int64_t loss_scale_interval = 2000;
+  bool inspect = false;
+  std::int64_t inspect_every = 100;
 
   std::string optimizer = "sgd";
   double lr = 0;  ///< 0: what is usual for the optimizer

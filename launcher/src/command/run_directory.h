@@ -8,7 +8,8 @@
 
 namespace minim::command {
 
-/// The directory of a run: config.toml, metrics.jsonl, checkpoints/, trace.json.
+/// The directory of a run: config.toml, metrics.jsonl, checkpoints/, and, where they are asked for, trace.json, inspection.jsonl
+/// and TensorBoard's events.
 class RunDirectory {
  public:
   explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}
@@ -20,6 +21,7 @@ class RunDirectory {
   std::filesystem::path config_file() const { return path_ / "config.toml"; }
   std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path trace_file() const { return path_ / "trace.json"; }
+  std::filesystem::path inspection_file() const { return path_ / "inspection.jsonl"; }
 
   /// Makes the directory. Throws InvalidArgument when it holds results already, DataError when it cannot be made.
   void create() const;

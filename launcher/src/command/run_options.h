@@ -23,6 +23,7 @@ struct OptionInfo {
   const char* help;
   Effect effect = Effect::numbers;
   std::vector<std::string> choices = {};
+  bool is_flag = false;  ///< of a switch that is off by default: given without a value
 };
 
 namespace groups {
@@ -94,6 +95,15 @@ void visit_options(Config& c, Visitor&& visit) {
   visit(OptionInfo{"loss-scale-initial", kPrecision, "First dynamic scale, a power of two"}, c.loss_scale_initial);
   visit(OptionInfo{"loss-scale-interval", kPrecision, "Good steps in a row after which a dynamic scale doubles"},
         c.loss_scale_interval);
+  visit(
+      OptionInfo{.name = "inspect",
+                 .group = kPrecision,
+                 .help = "Look at the exponents of all tensors in some steps, for `minim inspect`; changes no number of the run",
+                 .effect = manner,
+                 .is_flag = true},
+      c.inspect);
+  visit(OptionInfo{"inspect-every", kPrecision, "With --inspect: the first and every so many steps are looked at", manner},
+        c.inspect_every);
 
   visit(
       OptionInfo{"optimizer", kOptimizer, "Update rule", numbers, {"sgd", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb"}},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "command/inspector.h"
 #include "minim/comm/buckets.h"
 #include "minim/launcher/trainer.h"
 #include "minim/model/data/loader.h"
@@ -14,6 +15,15 @@ constexpr std::int64_t kTrainerSumBytes = 3 * size_bytes(DType::fp32);  // loss,
 std::int64_t add_up(const StepFigures& figures) {
   return figures.optimizer.total_bytes() + figures.plan.activations_bytes + figures.plan.workspace_bytes +
          figures.plan.input_bytes + figures.state_bytes + figures.staging_bytes;
+}
+
+void add_inspector(StepFigures& figures, const InspectorMemory& memory) {
+  figures.optimizer.weights_bytes += memory.weights_bytes;
+  figures.optimizer.gradients_bytes += memory.gradients_bytes;
+  figures.plan.activations_bytes += memory.activations_bytes;
+  figures.plan.workspace_bytes += memory.workspace_bytes;
+  figures.plan.input_bytes += memory.input_bytes;
+  figures.state_bytes += memory.state_bytes;
 }
 
 }  // namespace
@@ -37,6 +47,7 @@ StepFigures figures_of(const RunConfig& config, const Network& network, const Im
   figures.state_bytes = state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
                           BatchFeed::staging_bytes() + Evaluator::staging_bytes() + cache_bytes(config);
+  if (config.inspect) add_inspector(figures, inspector_memory(config, network, backend, plan->memory()));
   figures.parameters = network.model.parameter_count();
   figures.costs = plan->costs();
   for (const OperationCost& cost : figures.costs) figures.flops += cost.flops * static_cast<double>(config.accumulate);

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "command/inspection_advice.h"
 #include "command/lost_ranks.h"
 #include "command/trace_file.h"
 #include "command/trace_table.h"
@@ -83,6 +84,7 @@ void TrainingRun::make_trainer() {
   trainer_ = std::make_unique<Trainer>(*backend_, staged_ ? *staged_ : communicator_, network_->model,
                                        std::vector<PhaseConfig>{std::move(phase)}, options);
   evaluator_ = std::make_unique<Evaluator>(*trainer_, network_->evaluation, config.batch);
+  if (config.inspect) inspector_ = std::make_unique<Inspector>(config, data_.train->task(), *trainer_);
 }
 
 void TrainingRun::load_start_weights() {
@@ -112,6 +114,7 @@ void TrainingRun::make_monitor() {
     // Not before the run can begin: what failed to start or to continue leaves the directory as it was.
     settings_.directory.write_config(to_toml(settings_.config));
     Metrics::truncate(settings_.directory.metrics_file(), settings_.start.step);
+    Metrics::truncate(settings_.directory.inspection_file(), settings_.start.step);
     monitor_ = std::make_unique<Monitor>(settings_.config, length_, settings_.directory, settings_.style);
     for (const std::string& notice : notices_) monitor_->message(notice);
   });
@@ -170,12 +173,33 @@ void TrainingRun::report_outcome(Part&& part) {
 }
 
 void TrainingRun::step(bool stop_requested) {
+  const bool is_inspected = inspector_ && trainer_->begun() % settings_.config.inspect_every == 0;
+  if (is_inspected) {
+    step_inspected(stop_requested);
+  } else {
+    step_ahead(stop_requested, nullptr);
+  }
+}
+
+void TrainingRun::step_ahead(bool stop_requested, Inspector* inspector) {
   const Feed feed = [&](const MicroBatch& micro_batch) {
     rethrow_monitor_error();
     feed_->fill(*micro_batch.plans.front(), training_loader_->next(), micro_batch.step, micro_batch.stream);
+    if (inspector != nullptr) inspector->observe(micro_batch);
     return 0;
   };
   report_outcome([&] { return trainer_->step_ahead(feed, stop_requested); });
+}
+
+/// With no other step under way.
+void TrainingRun::step_inspected(bool stop_requested) {
+  drain();
+  if (stopping_) return;
+  inspector_->begin();
+  step_ahead(stop_requested, inspector_.get());
+  drain();
+  const Inspection inspection = inspector_->finish();
+  on_rank_0([&] { append_inspection(settings_.directory.inspection_file(), inspection); });
 }
 
 void TrainingRun::drain() {
@@ -264,9 +288,18 @@ ExitCode TrainingRun::leave(const StopRequest& stop) {
   return ExitCode::preempted;
 }
 
+/// The advice at the end of an inspected run.
+void TrainingRun::report_inspections() {
+  const auto file = settings_.directory.inspection_file();
+  if (!inspector_ || !std::filesystem::exists(file)) return;  // a run that was at its end already has seen nothing
+  const auto inspections = read_inspections(file);
+  if (!inspections.empty()) monitor_->message(advise(inspections));
+}
+
 ExitCode TrainingRun::finish() {
   on_rank_0([&] {
     monitor_->synchronize();
+    report_inspections();
     monitor_->summary(trainer_->state(), *backend_->memory(), communicator_.size());
   });
   run_guarded(communicator_, [&] { rethrow_monitor_error(); });

@@ -9,6 +9,7 @@
 #include "command/device_survey.h"
 #include "command/exit_code.h"
 #include "command/experiment.h"
+#include "command/inspector.h"
 #include "command/monitor.h"
 #include "command/stop_request.h"
 #include "minim/launcher/checkpoint.h"
@@ -53,6 +54,8 @@ class TrainingRun {
   template <class Part>
   void report_outcome(Part&& part);
   void step(bool stop_requested);
+  void step_inspected(bool stop_requested);
+  void step_ahead(bool stop_requested, Inspector* inspector);
   void drain();
   void evaluate();
   void record_weights();
@@ -64,6 +67,7 @@ class TrainingRun {
   void on_rank_0(Part&& part);
   void rethrow_monitor_error();
   bool has_evaluation(std::int64_t step);
+  void report_inspections();
   ExitCode finish();
   ExitCode leave(const StopRequest& stop);
 
@@ -76,6 +80,7 @@ class TrainingRun {
   Datasets data_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<Inspector> inspector_;  ///< with --inspect
   std::unique_ptr<BatchFeed> feed_;
   std::unique_ptr<TrainingLoader> training_loader_;
   std::unique_ptr<EvaluationLoader> evaluation_loader_;
