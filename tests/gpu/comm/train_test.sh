@@ -102,6 +102,18 @@ expect 0 listed.log env -u LD_LIBRARY_PATH "$minim" plan --ranks 2 --dataset syn
   --bucket-mb 0.05 --device cpu --operations
 expect 0 check.log python3 "$(dirname "$0")/../../launcher/check_trace.py" traced/trace.json listed.log 2 2
 
+# Looking at numbers changes none, and what is seen of the weights of the first step is what a CPU sees.
+expect 0 seen.log ranks 2 train --device cuda "${common[@]}" --autotune on --batch 8 --steps 6 --inspect --inspect-every 4 --output seen
+same_run mpi seen
+expect 0 seen_cpu.log ranks 2 train --device cpu "${common[@]}" --batch 8 --steps 1 --inspect --output seen_cpu
+for run in seen seen_cpu; do
+  expect 0 csv.log "$minim" inspect "$run" --step 1 --csv "$run.csv"
+  grep ',weight,' "$run.csv" | cut -d, -f4-17 >"$run.weights"
+  cut -d, -f4-8 "$run.csv" >"$run.tensors"
+done
+cmp seen.weights seen_cpu.weights || fail "the device has seen other weights than the CPU"
+cmp seen.tensors seen_cpu.tensors || fail "the device has seen other tensors than the CPU"
+
 # What `minim plan` says without a device is what the device has had to give. cuBLASLt's workspaces are unknown to it.
 expect 0 plan.log env -u LD_LIBRARY_PATH "$minim" plan --device h100 --ranks 2 --dataset synthetic --samples 64 --batch 8 --steps 6
 for kind in "weights" "master weights" "moments" "gradients" "activations" "state" "input"; do
