@@ -106,6 +106,22 @@ Value Graph::batch_norm(const std::string& name, Value x, BatchNormOptions optio
 
 Value Graph::relu(const std::string& name, Value x) { return add(name, make_relu(), {x}).front(); }
 
+Value Graph::leaky_relu(const std::string& name, Value x, double slope) {
+  return add(name, make_nonlinearity({.kind = Nonlinearity::Kind::leaky_relu, .slope = slope}), {x}).front();
+}
+
+Value Graph::sigmoid(const std::string& name, Value x) {
+  return add(name, make_nonlinearity({.kind = Nonlinearity::Kind::sigmoid}), {x}).front();
+}
+
+Value Graph::tanh(const std::string& name, Value x) {
+  return add(name, make_nonlinearity({.kind = Nonlinearity::Kind::tanh}), {x}).front();
+}
+
+Value Graph::gelu(const std::string& name, Value x) {
+  return add(name, make_nonlinearity({.kind = Nonlinearity::Kind::gelu}), {x}).front();
+}
+
 Value Graph::max_pool(const std::string& name, Value x, PoolGeometry geometry) {
   return add(name, make_max_pool(geometry), {x}).front();
 }

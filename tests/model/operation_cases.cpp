@@ -99,6 +99,11 @@ std::vector<OperationCase> others() {
        [](Graph& g, const Values& v) { return g.local_response_norm("op", v[0], {.size = 3, .alpha = 2, .beta = 0.75, .k = 1}); },
        8},
       {"relu", {image}, 3, [](Graph& g, const Values& v) { return g.relu("op", v[0]); }, 1, true},
+      {"leaky_relu", {image}, 3, [](Graph& g, const Values& v) { return g.leaky_relu("op", v[0], 0.25); }, 1, true},
+      // y |1 - 2 y| and 2 y^2 at x = 1: these derive from a y that is rounded.
+      {"sigmoid", {image}, 3, [](Graph& g, const Values& v) { return g.sigmoid("op", v[0]); }, 1, false, 0.34},
+      {"tanh", {image}, 3, [](Graph& g, const Values& v) { return g.tanh("op", v[0]); }, 1, false, 1.2},
+      {"gelu", {image}, 3, [](Graph& g, const Values& v) { return g.gelu("op", v[0]); }},
       {"sum", {image, image, image}, 3, [](Graph& g, const Values& v) { return g.sum("op", v); }, 3},
       {"sum_with_itself",
        {image},

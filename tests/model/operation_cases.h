@@ -19,6 +19,9 @@ struct OperationCase {
   std::function<Value(Graph&, const std::vector<Value>&)> build;
   int terms = 1;        ///< of the longest sum that an element of a result or gradient is
   bool kinked = false;  ///< piecewise linear in each number: differences must stay on one side of a kink
+  /// What rounding on the way may cost a result or gradient, in units of the format: the magnitude of what is rounded times the
+  /// derivative by it.
+  double rounded_before = 0;
 };
 
 std::vector<OperationCase> operation_cases();

@@ -58,6 +58,10 @@ std::vector<Misfit> misfits() {
        "batch_norm \"a\": input has shape [N], wanted [N, ..., C]"},
       {"ReluOfIntegers", [](Graph& g) { g.relu("a", input(g, Shape{kN}, ElementType::int32)); },
        "relu \"a\": input has elements of type int32, wanted activation or fp32"},
+      {"LeakyReluWithoutSlope", [=](Graph& g) { g.leaky_relu("a", input(g, image), 0); },
+       "leaky_relu: slope 0, wanted more than 0"},
+      {"GeluOfIntegers", [](Graph& g) { g.gelu("a", input(g, Shape{kN}, ElementType::int64)); },
+       "gelu \"a\": input has elements of type int64, wanted activation or fp32"},
       {"PoolingOfVectors",
        [](Graph& g) {
          g.max_pool("a", input(g, Shape{kN, 4}), {});

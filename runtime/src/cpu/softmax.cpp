@@ -5,12 +5,11 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include <hwy/contrib/math/math-inl.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "cpu/exponential-inl.h"
 #include "cpu/lanes-inl.h"
 #include "cpu/softmax.h"
 
@@ -20,9 +19,6 @@ namespace {
 
 /// Vectors whose sum is taken before it is added to the sum of all.
 constexpr std::int64_t kSumVectors = 32;
-
-/// e^x with at most one unit in the last place of error for x <= 0; Highway's turns NaN into 0.
-HWY_API VFloats exponential(VFloats x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(kFloats, x)); }
 
 template <class T>
 HWY_API VFloats load_or(AllLanes /*lanes*/, const T* p, VFloats /*fill*/) {

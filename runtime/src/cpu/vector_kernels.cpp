@@ -6,6 +6,7 @@ namespace minim {
 
 void add_vector_kernels(Backend& backend) {
   cpu::add_elementwise_kernels(backend);
+  cpu::add_nonlinearity_kernels(backend);
   cpu::add_batch_norm_kernels(backend);
   cpu::add_dropout_kernels(backend);
   cpu::add_pooling_kernels(backend);

@@ -10,6 +10,7 @@ namespace minim::cpu {
 inline constexpr std::string_view kSet = "cpu";
 
 void add_elementwise_kernels(Backend& backend);  ///< ReLU, sum, cast, zero, concat, state
+void add_nonlinearity_kernels(Backend& backend);
 void add_batch_norm_kernels(Backend& backend);
 void add_dropout_kernels(Backend& backend);
 void add_pooling_kernels(Backend& backend);

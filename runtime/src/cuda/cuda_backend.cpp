@@ -118,6 +118,7 @@ void add_own_kernels(Backend& backend) {
   add_dropout_kernels(backend);
   add_global_average_pool_kernels(backend);
   add_local_response_norm_kernels(backend);
+  add_nonlinearity_kernels(backend);
   add_pooling_kernels(backend);
   add_batch_norm_kernels(backend);
   add_batch_norm_backward_kernels(backend);

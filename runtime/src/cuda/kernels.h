@@ -13,6 +13,8 @@ inline constexpr std::string_view kSet = "cuda";
 
 /// ReLU forward and backward.
 void add_relu_kernels(Backend& backend);
+/// Other nonlinearities, forward and backward.
+void add_nonlinearity_kernels(Backend& backend);
 /// Sum.
 void add_sum_kernels(Backend& backend);
 /// Cast.

@@ -7,6 +7,7 @@
 #include "minim/runtime/kernels/linear.h"
 #include "minim/runtime/kernels/local_response_norm.h"
 #include "minim/runtime/kernels/loss.h"
+#include "minim/runtime/kernels/nonlinearity.h"
 #include "minim/runtime/kernels/pooling.h"
 #include "minim/runtime/kernels/state.h"
 
@@ -28,6 +29,8 @@ void run(const BatchNormBackward& args);
 
 void run(const ReluForward& args);
 void run(const ReluBackward& args);
+void run(const NonlinearityForward& args);
+void run(const NonlinearityBackward& args);
 void run(const Sum& args);
 void run(const Cast& args);
 void run(const Zero& args);

@@ -17,6 +17,7 @@ void add_reference_kernels(Backend& backend) {
   add<LinearForward, LinearBackwardData, LinearBackwardWeights>(backend);
   add<BatchNormForward, BatchNormInference, BatchNormBackward>(backend);
   add<ReluForward, ReluBackward, Sum, Cast, Zero>(backend);
+  add<NonlinearityForward, NonlinearityBackward>(backend);
   add<ConcatForward, ConcatBackward, DropoutForward, DropoutBackward>(backend);
   add<MaxPoolForward, MaxPoolBackward, AveragePoolForward, AveragePoolBackward>(backend);
   add<GlobalAveragePoolForward, GlobalAveragePoolBackward>(backend);

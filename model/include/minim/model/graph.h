@@ -83,6 +83,12 @@ class Graph {
   /// With an addend, such as the shortcut of a residual block, that is added before the activation.
   Value batch_norm(const std::string& name, Value x, BatchNormOptions options = {}, std::optional<Value> addend = {});
   Value relu(const std::string& name, Value x);
+  /// x where x > 0, else slope * x.
+  Value leaky_relu(const std::string& name, Value x, double slope = 0.01);
+  Value sigmoid(const std::string& name, Value x);
+  Value tanh(const std::string& name, Value x);
+  /// x times the normal distribution at x, by erf: the exact form.
+  Value gelu(const std::string& name, Value x);
   Value max_pool(const std::string& name, Value x, PoolGeometry geometry);
   Value average_pool(const std::string& name, Value x, PoolGeometry geometry, bool count_padding = false);
   Value global_average_pool(const std::string& name, Value x);

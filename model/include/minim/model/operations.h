@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "minim/model/graph.h"
+#include "minim/runtime/kernels/nonlinearity.h"
 
 namespace minim {
 
@@ -16,6 +17,7 @@ std::unique_ptr<Operation> make_linear(Shape weight, LinearOptions options);
 /// Inputs: x, then the addend where `addend`. Parameters: gamma [C], beta [C]. States: running mean [C], running variance [C].
 std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options, bool addend = false);
 std::unique_ptr<Operation> make_relu();
+std::unique_ptr<Operation> make_nonlinearity(Nonlinearity function);
 std::unique_ptr<Operation> make_max_pool(PoolGeometry geometry);
 std::unique_ptr<Operation> make_average_pool(PoolGeometry geometry, bool count_padding);
 std::unique_ptr<Operation> make_global_average_pool();
