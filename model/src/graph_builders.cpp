@@ -104,6 +104,18 @@ Value Graph::batch_norm(const std::string& name, Value x, BatchNormOptions optio
   return add(name, std::move(operation), std::move(inputs), std::move(parameters), std::move(states)).front();
 }
 
+Value Graph::layer_norm(const std::string& name, Value x, LayerNormOptions options) {
+  const std::int64_t channels = last_dimension(spec(x).shape);
+  auto operation = make_layer_norm(last_dimension(existing_shape(*model_, name + ".weight", Shape{channels})), options);
+  infer(name, *operation, std::vector{x});
+
+  Parameter gamma = weight_of(name, Shape{channels}, {}, Initializer::constant(1));
+  Parameter beta = bias_of(name, channels, Initializer::constant(0));
+  gamma.decay = false;
+  gamma.keep_fp32 = beta.keep_fp32 = true;
+  return add(name, std::move(operation), {x}, {&model_->parameter(gamma), &model_->parameter(beta)}).front();
+}
+
 Value Graph::relu(const std::string& name, Value x) { return add(name, make_relu(), {x}).front(); }
 
 Value Graph::leaky_relu(const std::string& name, Value x, double slope) {

@@ -98,6 +98,8 @@ std::vector<OperationCase> others() {
        2,
        [](Graph& g, const Values& v) { return g.local_response_norm("op", v[0], {.size = 3, .alpha = 2, .beta = 0.75, .k = 1}); },
        8},
+      {"layer_norm_of_images", {Shape{kN, 2, 3, 9}}, 2, [](Graph& g, const Values& v) { return g.layer_norm("op", v[0]); }, 12},
+      {"layer_norm_of_features", {Shape{kN, 19}}, 3, [](Graph& g, const Values& v) { return g.layer_norm("op", v[0]); }, 19},
       {"relu", {image}, 3, [](Graph& g, const Values& v) { return g.relu("op", v[0]); }, 1, true},
       {"leaky_relu", {image}, 3, [](Graph& g, const Values& v) { return g.leaky_relu("op", v[0], 0.25); }, 1, true},
       // y |1 - 2 y| and 2 y^2 at x = 1: these derive from a y that is rounded.

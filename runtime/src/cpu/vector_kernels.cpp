@@ -8,6 +8,7 @@ void add_vector_kernels(Backend& backend) {
   cpu::add_elementwise_kernels(backend);
   cpu::add_nonlinearity_kernels(backend);
   cpu::add_batch_norm_kernels(backend);
+  cpu::add_layer_norm_kernels(backend);
   cpu::add_dropout_kernels(backend);
   cpu::add_pooling_kernels(backend);
   cpu::add_local_response_norm_kernels(backend);

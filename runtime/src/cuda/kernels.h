@@ -34,6 +34,8 @@ void add_pooling_kernels(Backend& backend);
 /// Batch normalisation forward, in inference, and backward.
 void add_batch_norm_kernels(Backend& backend);
 void add_batch_norm_backward_kernels(Backend& backend);
+/// Layer normalisation forward and both gradients.
+void add_layer_norm_kernels(Backend& backend);
 /// Softmax cross-entropy forward and backward.
 void add_loss_kernels(Backend& backend);
 /// Counting of exponents.

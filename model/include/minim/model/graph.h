@@ -43,6 +43,10 @@ struct BatchNormOptions {
   Activation activation = Activation::none;
 };
 
+struct LayerNormOptions {
+  double epsilon = 1e-5;
+};
+
 struct LossOptions {
   double label_smoothing = 0;
   double weight = 1;  ///< how often its gradient counts beside those of other losses; its sums are not multiplied
@@ -82,6 +86,8 @@ class Graph {
   Value linear(const std::string& name, Value x, std::int64_t features, LinearOptions options = {});
   /// With an addend, such as the shortcut of a residual block, that is added before the activation.
   Value batch_norm(const std::string& name, Value x, BatchNormOptions options = {}, std::optional<Value> addend = {});
+  /// Over the last dimension, of each position by itself.
+  Value layer_norm(const std::string& name, Value x, LayerNormOptions options = {});
   Value relu(const std::string& name, Value x);
   /// x where x > 0, else slope * x.
   Value leaky_relu(const std::string& name, Value x, double slope = 0.01);

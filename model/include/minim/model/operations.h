@@ -16,6 +16,8 @@ std::unique_ptr<Operation> make_conv2d(Shape weight, Conv2dOptions options);
 std::unique_ptr<Operation> make_linear(Shape weight, LinearOptions options);
 /// Inputs: x, then the addend where `addend`. Parameters: gamma [C], beta [C]. States: running mean [C], running variance [C].
 std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options, bool addend = false);
+/// Parameters: gamma [C], beta [C].
+std::unique_ptr<Operation> make_layer_norm(std::int64_t channels, LayerNormOptions options);
 std::unique_ptr<Operation> make_relu();
 std::unique_ptr<Operation> make_nonlinearity(Nonlinearity function);
 std::unique_ptr<Operation> make_max_pool(PoolGeometry geometry);
