@@ -116,6 +116,14 @@ Value Graph::layer_norm(const std::string& name, Value x, LayerNormOptions optio
   return add(name, std::move(operation), {x}, {&model_->parameter(gamma), &model_->parameter(beta)}).front();
 }
 
+Value Graph::embedding(const std::string& name, Value indices, std::int64_t rows, std::int64_t features) {
+  const Shape wanted{rows, features};
+  auto operation = make_embedding(existing_shape(*model_, name + ".weight", wanted));
+  infer(name, *operation, std::vector{indices});
+  return add(name, std::move(operation), {indices}, {&model_->parameter(weight_of(name, wanted, {}, Initializer::normal(1)))})
+      .front();
+}
+
 Value Graph::relu(const std::string& name, Value x) { return add(name, make_relu(), {x}).front(); }
 
 Value Graph::leaky_relu(const std::string& name, Value x, double slope) {

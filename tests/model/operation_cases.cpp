@@ -83,6 +83,8 @@ std::vector<OperationCase> pools() {
   };
 }
 
+Value indices(Graph& g, Shape shape) { return g.input("indices", ElementType::int32, shape); }
+
 std::vector<OperationCase> others() {
   const Shape image{kN, 3, 5, 2};
   return {
@@ -100,6 +102,14 @@ std::vector<OperationCase> others() {
        8},
       {"layer_norm_of_images", {Shape{kN, 2, 3, 9}}, 2, [](Graph& g, const Values& v) { return g.layer_norm("op", v[0]); }, 12},
       {"layer_norm_of_features", {Shape{kN, 19}}, 3, [](Graph& g, const Values& v) { return g.layer_norm("op", v[0]); }, 19},
+      {"embedding", {}, 3, [](Graph& g, const Values&) { return g.embedding("op", indices(g, Shape{kN}), 4, 5); }, 3},
+      {"embedding_of_sequences",
+       {},
+       2,
+       [](Graph& g, const Values&) {
+         return g.embedding("op", indices(g, Shape{kN, 6}), 4, 3);
+       },
+       12},
       {"relu", {image}, 3, [](Graph& g, const Values& v) { return g.relu("op", v[0]); }, 1, true},
       {"leaky_relu", {image}, 3, [](Graph& g, const Values& v) { return g.leaky_relu("op", v[0], 0.25); }, 1, true},
       // y |1 - 2 y| and 2 y^2 at x = 1: these derive from a y that is rounded.
@@ -146,6 +156,11 @@ RunningCase::RunningCase(const OperationCase& operation, Backend& backend, Preci
   std::uint32_t seed = 1;
   for (const auto& p : model_.parameters()) assign(p->weight, numbers(p->weight.elements(), seed++));
   bound_->set("loss.c", numbers(bound_->plan().input("loss.c").elements(), seed));
+  if (bound_->plan().has_input("indices")) {
+    std::vector<float> indices(static_cast<std::size_t>(bound_->plan().input("indices").elements()));
+    for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<float>(i * i % 4);
+    bound_->set("indices", indices);
+  }
   if (bound_->plan().has_input("sample_ids")) {
     const auto samples = static_cast<std::size_t>(operation.batch);
     std::vector<float> ids(samples);

@@ -37,6 +37,11 @@ void expect_floating(const ValueSpec& input) {
   throw InvalidArgument(fmt::format("input has elements of type {}, wanted activation or fp32", name(input.element)));
 }
 
+void expect_integers(const ValueSpec& input) {
+  if (input.element == ElementType::int32 || input.element == ElementType::int64) return;
+  throw InvalidArgument(fmt::format("input has elements of type {}, wanted int32 or int64", name(input.element)));
+}
+
 void expect_rank(const ValueSpec& input, int rank, std::string_view layout) {
   if (input.shape.rank() == rank) return;
   throw InvalidArgument(fmt::format("input has shape {}, wanted {}", input.shape.to_string(), layout));

@@ -13,6 +13,7 @@ void expect_inputs(std::span<const ValueSpec> inputs, std::size_t wanted);
 /// Weights have the type of activations, so what is multiplied with them must have it, too.
 void expect_activation(const ValueSpec& input);
 void expect_floating(const ValueSpec& input);
+void expect_integers(const ValueSpec& input);
 /// `layout` spells the dimensions out: "[N, H, W, C]".
 void expect_rank(const ValueSpec& input, int rank, std::string_view layout);
 /// `fits`: whether the weight has the `wanted` shape, spelled out.

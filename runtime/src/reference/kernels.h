@@ -4,6 +4,7 @@
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/kernels/exponents.h"
+#include "minim/runtime/kernels/embedding.h"
 #include "minim/runtime/kernels/layer_norm.h"
 #include "minim/runtime/kernels/linear.h"
 #include "minim/runtime/kernels/local_response_norm.h"
@@ -31,6 +32,9 @@ void run(const BatchNormBackward& args);
 void run(const LayerNormForward& args);
 void run(const LayerNormBackwardData& args);
 void run(const LayerNormBackwardWeights& args);
+
+void run(const EmbeddingForward& args);
+void run(const EmbeddingBackward& args);
 
 void run(const ReluForward& args);
 void run(const ReluBackward& args);

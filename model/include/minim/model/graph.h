@@ -88,6 +88,10 @@ class Graph {
   Value batch_norm(const std::string& name, Value x, BatchNormOptions options = {}, std::optional<Value> addend = {});
   /// Over the last dimension, of each position by itself.
   Value layer_norm(const std::string& name, Value x, LayerNormOptions options = {});
+  /// Rows of a table of `rows` rows of `features` numbers: [N] or [N, T] of int32 or int64 become [N, features] or
+  /// [N, T, features]. Whoever fills `indices` sees to it that each is in [0, rows): another one makes its row NaN, and no step
+  /// that has seen it is applied.
+  Value embedding(const std::string& name, Value indices, std::int64_t rows, std::int64_t features);
   Value relu(const std::string& name, Value x);
   /// x where x > 0, else slope * x.
   Value leaky_relu(const std::string& name, Value x, double slope = 0.01);

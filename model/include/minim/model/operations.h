@@ -18,6 +18,8 @@ std::unique_ptr<Operation> make_linear(Shape weight, LinearOptions options);
 std::unique_ptr<Operation> make_batch_norm(std::int64_t channels, BatchNormOptions options, bool addend = false);
 /// Parameters: gamma [C], beta [C].
 std::unique_ptr<Operation> make_layer_norm(std::int64_t channels, LayerNormOptions options);
+/// Parameters: weight [V, D].
+std::unique_ptr<Operation> make_embedding(Shape weight);
 std::unique_ptr<Operation> make_relu();
 std::unique_ptr<Operation> make_nonlinearity(Nonlinearity function);
 std::unique_ptr<Operation> make_max_pool(PoolGeometry geometry);
