@@ -1,7 +1,10 @@
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "minim/model/graph.h"
 #include "minim/model/operations.h"
+#include "minim/runtime/error.h"
 
 namespace minim {
 
@@ -66,6 +69,22 @@ Value Graph::conv2d(const std::string& name, Value x, std::int64_t channels, Con
 
   const std::int64_t fan = wanted[options.keep == Keep::gradients ? 0 : 1] * options.kernel_h * options.kernel_w;
   std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, ohwi(), he_normal(fan)))};
+  if (options.bias) parameters.push_back(&model_->parameter(bias_of(name, channels, Initializer::constant(0))));
+  return add(name, std::move(operation), {x}, std::move(parameters)).front();
+}
+
+Value Graph::conv2d_transpose(const std::string& name, Value x, std::int64_t channels, Conv2dTransposeOptions options) {
+  const std::int64_t groups = std::max<std::int64_t>(options.geometry.groups, 1);
+  if (channels % groups != 0) {
+    throw InvalidArgument(
+        fmt::format("conv2d_transpose \"{}\": {} output channels do not divide into {} groups", name, channels, groups));
+  }
+  const Shape wanted{last_dimension(spec(x).shape), channels / groups, options.kernel_h, options.kernel_w};
+  auto operation = make_conv2d_transpose(existing_shape(*model_, name + ".weight", wanted), options);
+  infer(name, *operation, std::vector{x});
+
+  const std::int64_t fan_out = channels * options.kernel_h * options.kernel_w;
+  std::vector<Parameter*> parameters{&model_->parameter(weight_of(name, wanted, ohwi(), he_normal(fan_out)))};
   if (options.bias) parameters.push_back(&model_->parameter(bias_of(name, channels, Initializer::constant(0))));
   return add(name, std::move(operation), {x}, std::move(parameters)).front();
 }

@@ -42,6 +42,29 @@ std::vector<OperationCase> convolutions() {
           conv2d("conv2d_activated_without_bias", Shape{kN, 7, 6, 4}, 2, 6, activated_without_bias, 20)};
 }
 
+OperationCase conv2d_transpose(std::string name, Shape x, std::int64_t batch, std::int64_t channels,
+                               Conv2dTransposeOptions options, int terms, double rounded_before = 0) {
+  return {std::move(name), {x},
+          batch,           [=](Graph& g, const Values& v) { return g.conv2d_transpose("op", v[0], channels, options); },
+          terms,           false,
+          rounded_before};
+}
+
+std::vector<OperationCase> transposed_convolutions() {
+  Conv2dTransposeOptions doubling{.kernel_h = 4, .kernel_w = 4};
+  doubling.geometry = {.stride_h = 2, .stride_w = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  Conv2dTransposeOptions uneven{.kernel_h = 3, .kernel_w = 2, .output_padding_h = 1, .output_padding_w = 2};
+  uneven.geometry = {.stride_h = 2, .stride_w = 3, .pad_top = 2, .pad_left = 0, .pad_bottom = 0, .pad_right = 1, .dilation_w = 2};
+  Conv2dTransposeOptions grouped{.kernel_h = 2, .kernel_w = 3, .geometry = {.groups = 2}};
+  Conv2dTransposeOptions biased = doubling;
+  biased.bias = true;
+  // Longest sums: of dw and dbias, over samples and positions. Up to 12 products are rounded before a bias is added to them.
+  return {conv2d_transpose("conv2d_transpose_doubling", Shape{kN, 3, 4, 3}, 2, 4, doubling, 64),
+          conv2d_transpose("conv2d_transpose_uneven", Shape{kN, 3, 2, 2}, 3, 3, uneven, 18),
+          conv2d_transpose("conv2d_transpose_grouped", Shape{kN, 3, 2, 4}, 2, 6, grouped, 18),
+          conv2d_transpose("conv2d_transpose_with_bias", Shape{kN, 3, 4, 3}, 2, 4, biased, 96, 12)};
+}
+
 std::vector<OperationCase> products() {
   return {linear("linear", Shape{kN, 7}, 3, 5, {}, 8), linear("linear_without_bias", Shape{kN, 1}, 1, 1, {.bias = false}, 1),
           linear("linear_activated", Shape{kN, 7}, 3, 5, {.activation = Activation::relu}, 8),
@@ -134,7 +157,7 @@ std::vector<OperationCase> others() {
 
 std::vector<OperationCase> operation_cases() {
   std::vector<OperationCase> all = convolutions();
-  for (auto* more : {products, pools, others}) {
+  for (auto* more : {transposed_convolutions, products, pools, others}) {
     for (OperationCase& c : more()) all.push_back(std::move(c));
   }
   return all;

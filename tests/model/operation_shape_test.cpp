@@ -44,6 +44,23 @@ std::vector<Misfit> misfits() {
        "conv2d \"a\": height has window 1, stride 0, padding 0 and dilation 1, wanted 1 or more (padding: 0 or more)"},
       {"ConvolutionOfIntegers", [=](Graph& g) { g.conv2d("a", input(g, image, ElementType::uint8), 8, {}); },
        "conv2d \"a\": input has elements of type uint8, wanted activation"},
+      {"TransposedConvolutionOfVectors",
+       [](Graph& g) {
+         g.conv2d_transpose("a", input(g, Shape{kN, 4}), 8, {});
+       },
+       "conv2d_transpose \"a\": input has shape [N, 4], wanted [N, H, W, C]"},
+      {"TransposedConvolutionPaddedLikeAnotherStride",
+       [=](Graph& g) { g.conv2d_transpose("a", input(g, image), 8, {.geometry = {.stride_w = 2}, .output_padding_w = 2}); },
+       "conv2d_transpose \"a\": width has output padding 2, wanted 0 or more and less than the stride 2"},
+      {"TransposedConvolutionCutToNothing",
+       [=](Graph& g) { g.conv2d_transpose("a", input(g, image), 8, {.geometry = {.pad_top = 3, .pad_bottom = 3}}); },
+       "conv2d_transpose \"a\": input has height 6, of which padding 6 leaves 0"},
+      {"TransposedConvolutionInUnevenGroups",
+       [=](Graph& g) { g.conv2d_transpose("a", input(g, image), 9, {.geometry = {.groups = 3}}); },
+       "conv2d_transpose \"a\": 4 input channels do not divide into 3 groups"},
+      {"TransposedConvolutionIntoUnevenGroups",
+       [=](Graph& g) { g.conv2d_transpose("a", input(g, image), 7, {.geometry = {.groups = 2}}); },
+       "conv2d_transpose \"a\": 7 output channels do not divide into 2 groups"},
       {"LinearOfSequences",
        [=](Graph& g) {
          g.linear("a", input(g, Shape{kN, 6, 4}), 8);

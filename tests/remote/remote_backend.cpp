@@ -15,11 +15,15 @@
 #include "minim/model/kernel_arguments.h"
 #include "minim/optimizer/update_rule.h"
 #include "minim/runtime/kernels/batch_norm.h"
+#include "minim/runtime/kernels/bias.h"
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/elementwise.h"
+#include "minim/runtime/kernels/embedding.h"
+#include "minim/runtime/kernels/layer_norm.h"
 #include "minim/runtime/kernels/linear.h"
 #include "minim/runtime/kernels/local_response_norm.h"
 #include "minim/runtime/kernels/loss.h"
+#include "minim/runtime/kernels/nonlinearity.h"
 #include "minim/runtime/kernels/pooling.h"
 #include "minim/runtime/kernels/state.h"
 #include "trust_kernels.h"
@@ -134,6 +138,8 @@ class RemoteBackend final : public Backend {
  public:
   RemoteBackend() {
     add<BatchNormForward, BatchNormInference, BatchNormBackward, Conv2dForward, Conv2dBackwardData, Conv2dBackwardWeights>();
+    add<LayerNormForward, LayerNormBackwardData, LayerNormBackwardWeights, EmbeddingForward, EmbeddingBackward>();
+    add<AddBias, BiasGradient, NonlinearityForward, NonlinearityBackward>();
     add<ReluForward, ReluBackward, Sum, Cast, Zero, ConcatForward, ConcatBackward, DropoutForward, DropoutBackward>();
     add<LinearForward, LinearBackwardData, LinearBackwardWeights, SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward>();
     add<MaxPoolForward, MaxPoolBackward, AveragePoolForward, AveragePoolBackward>();

@@ -57,13 +57,16 @@ void expect_channels(std::int64_t found, std::int64_t wanted, std::string_view w
   throw InvalidArgument(fmt::format("input has {} channels, the {} wants {}", found, who_wants, wanted));
 }
 
+void expect_window(std::string_view side, std::int64_t window, std::int64_t stride, std::int64_t padding, std::int64_t dilation) {
+  if (window >= 1 && stride >= 1 && padding >= 0 && dilation >= 1) return;
+  throw InvalidArgument(
+      fmt::format("{} has window {}, stride {}, padding {} and dilation {}, wanted 1 or more (padding: 0 or more)", side, window,
+                  stride, padding, dilation));
+}
+
 std::int64_t window_output(const Shape& image, std::string_view side, std::int64_t size, std::int64_t window, std::int64_t stride,
                            std::int64_t padding, std::int64_t dilation) {
-  if (window < 1 || stride < 1 || padding < 0 || dilation < 1) {
-    throw InvalidArgument(
-        fmt::format("{} has window {}, stride {}, padding {} and dilation {}, wanted 1 or more (padding: 0 or more)", side,
-                    window, stride, padding, dilation));
-  }
+  expect_window(side, window, stride, padding, dilation);
   const std::int64_t output = conv_output_size(size, window, stride, padding, dilation);
   if (output >= 1) return output;
   throw InvalidArgument(fmt::format("input {} has {} {} with padding, the window wants {}", image.to_string(), side,

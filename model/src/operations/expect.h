@@ -20,6 +20,8 @@ void expect_rank(const ValueSpec& input, int rank, std::string_view layout);
 void expect_weight(const Shape& weight, bool fits, std::string_view wanted);
 void expect_channels(std::int64_t found, std::int64_t wanted, std::string_view who_wants);
 
+/// That there is such a window on one side of an image.
+void expect_window(std::string_view side, std::int64_t window, std::int64_t stride, std::int64_t padding, std::int64_t dilation);
 /// Size along one side of what a window leaves of an image; throws where it does not fit.
 std::int64_t window_output(const Shape& image, std::string_view side, std::int64_t size, std::int64_t window, std::int64_t stride,
                            std::int64_t padding, std::int64_t dilation = 1);

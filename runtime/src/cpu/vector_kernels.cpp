@@ -7,6 +7,7 @@ namespace minim {
 void add_vector_kernels(Backend& backend) {
   cpu::add_elementwise_kernels(backend);
   cpu::add_nonlinearity_kernels(backend);
+  cpu::add_bias_kernels(backend);
   cpu::add_embedding_kernels(backend);
   cpu::add_batch_norm_kernels(backend);
   cpu::add_layer_norm_kernels(backend);

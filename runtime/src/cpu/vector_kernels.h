@@ -11,6 +11,7 @@ inline constexpr std::string_view kSet = "cpu";
 
 void add_elementwise_kernels(Backend& backend);  ///< ReLU, sum, cast, zero, concat, state
 void add_nonlinearity_kernels(Backend& backend);
+void add_bias_kernels(Backend& backend);
 void add_embedding_kernels(Backend& backend);
 void add_batch_norm_kernels(Backend& backend);
 void add_layer_norm_kernels(Backend& backend);

@@ -124,6 +124,7 @@ void add_own_kernels(Backend& backend) {
   add_batch_norm_backward_kernels(backend);
   add_layer_norm_kernels(backend);
   add_embedding_kernels(backend);
+  add_bias_kernels(backend);
   add_loss_kernels(backend);
   add_exponent_kernels(backend);
 }

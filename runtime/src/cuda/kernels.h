@@ -38,6 +38,8 @@ void add_batch_norm_backward_kernels(Backend& backend);
 void add_layer_norm_kernels(Backend& backend);
 /// Embedding forward and backward.
 void add_embedding_kernels(Backend& backend);
+/// A bias that no product takes along, and its gradient.
+void add_bias_kernels(Backend& backend);
 /// Softmax cross-entropy forward and backward.
 void add_loss_kernels(Backend& backend);
 /// Counting of exponents.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "minim/runtime/kernels/batch_norm.h"
+#include "minim/runtime/kernels/bias.h"
 #include "minim/runtime/kernels/convolution.h"
 #include "minim/runtime/kernels/elementwise.h"
 #include "minim/runtime/kernels/exponents.h"
@@ -35,6 +36,9 @@ void run(const LayerNormBackwardWeights& args);
 
 void run(const EmbeddingForward& args);
 void run(const EmbeddingBackward& args);
+
+void run(const AddBias& args);
+void run(const BiasGradient& args);
 
 void run(const ReluForward& args);
 void run(const ReluBackward& args);

@@ -18,6 +18,7 @@ void add_reference_kernels(Backend& backend) {
   add<BatchNormForward, BatchNormInference, BatchNormBackward>(backend);
   add<LayerNormForward, LayerNormBackwardData, LayerNormBackwardWeights>(backend);
   add<EmbeddingForward, EmbeddingBackward>(backend);
+  add<AddBias, BiasGradient>(backend);
   add<ReluForward, ReluBackward, Sum, Cast, Zero>(backend);
   add<NonlinearityForward, NonlinearityBackward>(backend);
   add<ConcatForward, ConcatBackward, DropoutForward, DropoutBackward>(backend);

@@ -38,6 +38,41 @@ TEST(PlanningBackend, PlansForTheDeviceThatItIsGiven) {
   EXPECT_NE(planning_for("h100")->workspace(args).size_bytes, planning_for("t4")->workspace(args).size_bytes);
 }
 
+/// The layers of a generator that makes images of 64 x 64 from noise. Source: Radford, Metz and Chintala, arXiv:1511.06434.
+TEST(PlanningBackend, PlansTransposedConvolutions) {
+  struct Layer {
+    std::int64_t size, channels, new_size, new_channels;
+    Conv2dGeometry geometry;
+  };
+  const Conv2dGeometry doubling{.stride_h = 2, .stride_w = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const Layer layers[] = {
+      {1, 128, 4, 512, {}}, {4, 512, 8, 256, doubling}, {16, 128, 32, 64, doubling}, {32, 64, 64, 3, doubling}};
+  for (const char* const gpu : {"a100", "h100", "b200"}) {
+    const auto backend = planning_for(gpu);
+    for (const Layer& layer : layers) {
+      const Shape x{64, layer.size, layer.size, layer.channels}, y{64, layer.new_size, layer.new_size, layer.new_channels};
+      const Shape w{layer.channels, 4, 4, layer.new_channels};
+      const DType fp16 = DType::fp16;
+      const WorkspaceSize told[] = {
+          backend->workspace(Conv2dBackwardData{
+              .dy = read(fp16, x), .w = read(fp16, w), .dx = write(fp16, y), .geometry = layer.geometry, .workspace = {}}),
+          backend->workspace(Conv2dForward{.x = read(fp16, y),
+                                           .w = read(fp16, w),
+                                           .bias = {},
+                                           .y = write(fp16, x),
+                                           .geometry = layer.geometry,
+                                           .workspace = {}}),
+          backend->workspace(Conv2dBackwardWeights{.x = read(fp16, y),
+                                                   .dy = read(fp16, x),
+                                                   .dw = write(fp16, w),
+                                                   .dbias = {},
+                                                   .geometry = layer.geometry,
+                                                   .workspace = {}})};
+      for (const WorkspaceSize& workspace : told) EXPECT_TRUE(workspace.is_known) << gpu << " to " << y.to_string();
+    }
+  }
+}
+
 TEST(PlanningBackend, DoesNotKnowWhatTakesADriverToPlan) {
   // cuDNN has no BF16 convolution for sm_75, and without a driver it cannot say so of engines that it compiles.
   const auto args = weight_gradient(DType::bf16);

@@ -31,6 +31,13 @@ struct Conv2dOptions {
   Keep keep = Keep::gradients;
 };
 
+struct Conv2dTransposeOptions {
+  std::int64_t kernel_h = 1, kernel_w = 1;
+  Conv2dGeometry geometry = {};  ///< of the convolution that goes the other way: padding is cut off the output
+  std::int64_t output_padding_h = 0, output_padding_w = 0;  ///< rows and columns more at the end, less than the stride
+  bool bias = false;
+};
+
 struct LinearOptions {
   bool bias = true;
   Activation activation = Activation::none;
@@ -81,6 +88,9 @@ class Graph {
                          std::vector<Parameter*> parameters = {}, std::vector<State*> states = {});
 
   Value conv2d(const std::string& name, Value x, std::int64_t channels, Conv2dOptions options);
+  /// The transpose of a convolution, as PyTorch defines it: of height (H - 1) * stride - padding + dilation * (kernel - 1) +
+  /// output padding + 1, with the padding of both sides. A bias is added to the rounded sums and the result rounded again.
+  Value conv2d_transpose(const std::string& name, Value x, std::int64_t channels, Conv2dTransposeOptions options);
   /// x: [N, I], or [N, H, W, C], which is flattened: the columns of the logical weight are then in the order of channels, rows
   /// and columns, as frameworks have them whose images are [N, C, H, W].
   Value linear(const std::string& name, Value x, std::int64_t features, LinearOptions options = {});

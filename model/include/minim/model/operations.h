@@ -12,6 +12,9 @@ namespace minim {
 
 /// Parameters: weight (logical [O, C / groups, KH, KW], physical OHWI), then bias [O] where `options.bias`.
 std::unique_ptr<Operation> make_conv2d(Shape weight, Conv2dOptions options);
+/// Parameters: weight (logical [C, O / groups, KH, KW] as PyTorch's, physical [C, KH, KW, O / groups]), then bias [O] where
+/// `options.bias`.
+std::unique_ptr<Operation> make_conv2d_transpose(Shape weight, Conv2dTransposeOptions options);
 /// Parameters: weight [O, I], then bias [O] where `options.bias`.
 std::unique_ptr<Operation> make_linear(Shape weight, LinearOptions options);
 /// Inputs: x, then the addend where `addend`. Parameters: gamma [C], beta [C]. States: running mean [C], running variance [C].
