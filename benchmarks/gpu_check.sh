@@ -60,7 +60,7 @@ done
 sanitizer=$(command -v compute-sanitizer || echo "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer")
 if [ -x "$sanitizer" ]; then
   # Of the slow tests those whose kernels exchange data between threads.
-  filters=('*' '*BatchNorm*:*ResponseNorm*:*Loss*:*FoldSquares*:*MeasureUpdate*:*Agreement*:*CheckGradients*:-*ManyRows*')
+  filters=('*' '*BatchNorm*:*LayerNorm*:*Embedding*:*ResponseNorm*:*Loss*:*FoldSquares*:*MeasureUpdate*:*Agreement*:*CheckGradients*:-*ManyRows*')
   for tool in memcheck racecheck; do
     options=()
     [ $tool = memcheck ] && options=(--report-api-errors no)  # there are tests of calls that fail
