@@ -100,7 +100,8 @@ void write(const std::filesystem::path& path, const std::string& text) {
 
 ExitCode inspect(const Request& request) {
   const bool wants_report = request.step != 0 || !request.csv.empty() || !request.html.empty();
-  const bool has_report = std::filesystem::exists(status_of(RunDirectory(request.run).inspection_file()));
+  const bool has_report = std::filesystem::is_directory(status_of(request.run)) &&
+                          std::filesystem::exists(status_of(RunDirectory(request.run).inspection_file()));
   if (wants_report && !has_report) {
     throw InvalidArgument(fmt::format("{} was not trained with --inspect: it has no inspection.jsonl", request.run.string()));
   }

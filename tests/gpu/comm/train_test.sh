@@ -103,7 +103,7 @@ expect 0 listed.log env -u LD_LIBRARY_PATH "$minim" plan --ranks 2 --dataset syn
 expect 0 check.log python3 "$(dirname "$0")/../../launcher/check_trace.py" traced/trace.json listed.log 2 2
 
 # Looking at numbers changes none, and what is seen of the weights of the first step is what a CPU sees.
-expect 0 seen.log ranks 2 train --device cuda "${common[@]}" --autotune on --batch 8 --steps 6 --inspect --inspect-every 4 --output seen
+expect 0 seen.log ranks 2 train --device cuda "${common[@]}" --autotune on --batch 8 --steps 6 --inspect --inspect-every 2 --output seen
 same_run mpi seen
 expect 0 seen_cpu.log ranks 2 train --device cpu "${common[@]}" --batch 8 --steps 1 --inspect --output seen_cpu
 for run in seen seen_cpu; do
