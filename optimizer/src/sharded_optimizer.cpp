@@ -305,16 +305,16 @@ void ShardedOptimizer::gather_weights(Stream& compute) {
 
 void ShardedOptimizer::exchange_averages(Stream& compute) {
   impl_->require_drained("exchange_averages");
+  if (impl_->config.average_decay == 0) return;
   for (BucketState& bucket : impl_->buckets) {
-    if (!bucket.share.has_average) continue;
     const TensorView master = impl_->array_view(bucket, master_name(impl_->config.precision));
     const TensorView kept = impl_->exchanged.view().slice(0, master.elements());
     compute.copy(kept, master);
     compute.copy(master, bucket.average);
     compute.copy(bucket.average, kept);
     if (bucket.round_weights) bucket.round_weights->launch(compute);
-    impl_->current = !impl_->sharded;
   }
+  if (impl_->sharded) impl_->current = false;
 }
 
 std::optional<WeightOverflow> ShardedOptimizer::find_weight_overflow() {
