@@ -9,6 +9,7 @@ packages=(
   libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev  # command line, text, files
   libjpeg62-turbo-dev libpng-dev                    # images
   libgtest-dev python3-venv procps pkg-config                  # tests
+  doxygen                                           # reference
   dataset-fashion-mnist                             # data of the default run
 )
 
