@@ -17,7 +17,7 @@ std::vector<float> averaged(Backend& backend, std::int64_t elements, std::int64_
   const auto stream = backend.make_stream("compute");
   std::vector<float> weights, averages;
   for (std::int64_t i = 0; i < elements; ++i) {
-    weights.push_back(static_cast<float>(i * 37 % 101) / 7);
+    weights.push_back(static_cast<float>(i * 37 % 101 + 1) / 7);
     averages.push_back(static_cast<float>(i * 53 % 89) / -11);
   }
   const Tensor weight = backend.allocate_tensor(DType::fp32, Shape{elements + offset}, MemoryKind::master_weights);
