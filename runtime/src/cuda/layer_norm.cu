@@ -27,9 +27,10 @@ __device__ void for_warp_rows(const Rows& rows, Row row) {
   }
 }
 
-/// Calls `use(c)` for the first channel of each pack of a row that is the thread's.
+/// Calls `use(c)` for the first channel of each pack of a row that is the thread's. Unrolled, it would spill registers.
 template <int kWidth, class Use>
 __device__ void for_packs(const Rows& rows, Use use) {
+#pragma unroll 1
   for (std::int64_t c = threadIdx.x % kWarpThreads * kWidth; c < rows.channels; c += kWarpThreads * kWidth) use(c);
 }
 
