@@ -5,6 +5,13 @@
 #include "cuda/cuda_kernel.h"
 #include "cuda/kernels.h"
 
+// In front of a loop, for nvcc.
+#ifdef __CUDACC__
+#define MINIM_DO_NOT_UNROLL _Pragma("unroll 1")
+#else
+#define MINIM_DO_NOT_UNROLL
+#endif
+
 namespace minim::cuda {
 namespace layer_norm_kernels {
 
@@ -30,7 +37,7 @@ __device__ void for_warp_rows(const Rows& rows, Row row) {
 /// Calls `use(c)` for the first channel of each pack of a row that is the thread's. Unrolled, it would spill registers.
 template <int kWidth, class Use>
 __device__ void for_packs(const Rows& rows, Use use) {
-#pragma unroll 1
+  MINIM_DO_NOT_UNROLL
   for (std::int64_t c = threadIdx.x % kWarpThreads * kWidth; c < rows.channels; c += kWarpThreads * kWidth) use(c);
 }
 
