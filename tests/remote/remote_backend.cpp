@@ -137,7 +137,8 @@ class RemoteStream final : public Stream {
 class RemoteBackend final : public Backend {
  public:
   RemoteBackend() {
-    add<BatchNormForward, BatchNormInference, BatchNormBackward, Conv2dForward, Conv2dBackwardData, Conv2dBackwardWeights>();
+    add<BatchNormMoments, BatchNormForward, BatchNormInference, BatchNormSums, BatchNormBackward>();
+    add<Conv2dForward, Conv2dBackwardData, Conv2dBackwardWeights>();
     add<LayerNormForward, LayerNormBackwardData, LayerNormBackwardWeights, EmbeddingForward, EmbeddingBackward>();
     add<AddBias, BiasGradient, NonlinearityForward, NonlinearityBackward>();
     add<ReluForward, ReluBackward, Sum, Cast, Zero, ConcatForward, ConcatBackward, DropoutForward, DropoutBackward>();

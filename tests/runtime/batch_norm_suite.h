@@ -59,6 +59,23 @@ struct Ending {
   Activation activation = Activation::none;
 };
 
+/// Where the samples of some ranks lie among those of all.
+struct RankPart {
+  std::int64_t first = 0, valid = 0;
+};
+/// Of 9 samples. A rank has room for 5.
+inline constexpr std::array kRankParts{RankPart{0, 3}, RankPart{3, 0}, RankPart{3, 5}, RankPart{8, 1}};
+inline constexpr std::int64_t kRankBatch = 5;
+
+/// Elements of sample `sample` of `from`, from there on, where sample `to_sample` of `to` is.
+inline void copy_samples(const ConstTensorView& from, std::int64_t sample, const TensorView& to, std::int64_t to_sample,
+                         std::int64_t samples) {
+  const std::int64_t elements = from.shape().elements_per_sample();
+  for (std::int64_t i = 0; i < samples * elements; ++i) {
+    kernel_case::set_value(to, to_sample * elements + i, value_at(from, sample * elements + i));
+  }
+}
+
 class KernelBatchNorm : public kernel_case::KernelCase {
  protected:
   struct Forward {
@@ -92,14 +109,19 @@ class KernelBatchNorm : public kernel_case::KernelCase {
 
   /// Compares a forward pass over `x`, of which `valid` samples count, with the oracle's.
   void expect_forward(const Tensor& x, std::int64_t valid, const ConstTensorView& valid_samples, const Ending& ending = {}) {
+    const Forward fast = make_forward(x.dtype(), x.shape());
+    run_fast(arguments(x, fast, valid_samples, ending));
+    expect_like_oracle(x, fast, valid, valid_samples, ending);
+  }
+
+  void expect_like_oracle(const Tensor& x, const Forward& fast, std::int64_t valid, const ConstTensorView& valid_samples,
+                          const Ending& ending) {
     const std::string what = describe(x.dtype(), x.shape()) + (ending.adds ? " with addend" : "") +
                              (ending.activation == Activation::relu ? " with ReLU" : "");
     const std::int64_t channels = x.shape()[-1];
-    const Forward fast = make_forward(x.dtype(), x.shape());
     const Forward oracle = make_forward(DType::fp32, x.shape());
-    const BatchNormForward args = arguments(x, fast, valid_samples, ending);
-    run_fast(args);
-    run_oracle(arguments(x, oracle, valid_samples, ending));
+    const BatchNormForward args = arguments(x, oracle, valid_samples, ending);
+    run_oracle(args);
     if (channels == 0 || valid == 0) return;
 
     const std::int64_t rows = x.elements() / channels / x.shape()[0] * valid;
@@ -128,6 +150,60 @@ class KernelBatchNorm : public kernel_case::KernelCase {
              kUnit * std::abs(value_at(oracle.y, i)) + added;
     };
     expect_rounded_once(fast.y, oracle.y, y_error, what + " y");
+  }
+
+  /// Normalises 9 samples that several ranks have, and compares what the ranks make of them with the oracle's of all at once.
+  void expect_forward_of_ranks(DType dtype, const Shape& image, const Ending& ending) {
+    const auto batch_of = [&](std::int64_t samples) { return Shape{samples, image[0], image[1], image[2]}; };
+    const std::int64_t channels = image[2];
+    const Tensor x = make_filled(dtype, batch_of(9), 1);
+    const Forward together = make_forward(dtype, x.shape());
+    const BatchNormForward whole = arguments(x, together, {}, ending);
+    const auto ranks = static_cast<std::int64_t>(kRankParts.size());
+    const Tensor moments = make(DType::fp32, {ranks, 2 * channels + 1});
+    std::vector<Tensor> inputs, counts;
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const RankPart& part = kRankParts[static_cast<std::size_t>(rank)];
+      inputs.push_back(make_filled(dtype, batch_of(kRankBatch), 30));
+      copy_samples(x, part.first, inputs.back(), 0, part.valid);
+      counts.push_back(make_int32(static_cast<std::int32_t>(part.valid)));
+      const std::int64_t width = 2 * channels + 1;
+      run_fast(BatchNormMoments{.x = inputs.back(),
+                                .valid_samples = counts.back(),
+                                .moments = moments.view().slice(rank * width, (rank + 1) * width),
+                                .workspace = {}});
+    }
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const RankPart& part = kRankParts[static_cast<std::size_t>(rank)];
+      const auto index = static_cast<std::size_t>(rank);
+      const Forward own = make_forward(dtype, inputs[index].shape());
+      const Tensor addend = make(dtype, inputs[index].shape());
+      if (ending.adds) copy_samples(addend_, part.first, addend, 0, part.valid);
+      BatchNormForward args = whole;
+      args.x = inputs[index];
+      if (ending.adds) args.addend = addend;
+      args.y = own.y;
+      args.mean = own.mean;
+      args.rstd = own.rstd;
+      args.running_mean = own.running_mean;
+      args.running_variance = own.running_variance;
+      args.valid_samples = counts[index];
+      args.moments = moments;
+      run_fast(args);
+      copy_samples(own.y, 0, together.y, part.first, part.valid);
+      const std::int64_t elements = own.y.shape().elements_per_sample();
+      for (std::int64_t i = part.valid * elements; i < kRankBatch * elements; ++i) ASSERT_EQ(value_at(own.y, i), 0);
+      if (rank == 0) {
+        copy_samples(own.mean, 0, together.mean, 0, channels);
+        copy_samples(own.rstd, 0, together.rstd, 0, channels);
+        copy_samples(own.running_mean, 0, together.running_mean, 0, channels);
+        copy_samples(own.running_variance, 0, together.running_variance, 0, channels);
+      }
+      kernel_case::expect_same(own.mean, together.mean, "mean of rank " + std::to_string(rank));
+      kernel_case::expect_same(own.rstd, together.rstd, "rstd of rank " + std::to_string(rank));
+      kernel_case::expect_same(own.running_variance, together.running_variance, "variance of rank " + std::to_string(rank));
+    }
+    expect_like_oracle(x, together, 9, {}, ending);
   }
 
   Tensor gamma_, beta_, addend_;
@@ -224,6 +300,31 @@ TEST_P(KernelBatchNorm, ANonFiniteInputSpoilsItsChannelAlone) {
   }
 }
 
+TEST_P(KernelBatchNorm, ForwardOfRanksTogetherIsWithinTheBoundOfOne) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t channels : kernel_case::kChannelCounts) {
+      expect_forward_of_ranks(dtype, {7, 11, channels}, {});
+    }
+    expect_forward_of_ranks(dtype, {7, 11, 17}, {.adds = true, .activation = Activation::relu});
+  }
+}
+
+TEST_P(KernelBatchNorm, RanksWithoutAnySampleOnlyClearTheOutput) {
+  const Tensor x = make_filled(DType::fp16, {2, 2, 2, 5}, 1), moments = make_filled(DType::fp32, {2, 11}, 2),
+               none = make_int32(0);
+  for (const std::int64_t rank : {0, 1}) {
+    run_fast(BatchNormMoments{
+        .x = x, .valid_samples = none, .moments = moments.view().slice(rank * 11, (rank + 1) * 11), .workspace = {}});
+  }
+  const Forward fast = make_forward(DType::fp16, x.shape()), before = make_forward(DType::fp16, x.shape());
+  BatchNormForward args = arguments(x, fast, none);
+  args.moments = moments;
+  run_fast(args);
+  for (std::int64_t i = 0; i < x.elements(); ++i) EXPECT_EQ(value_at(fast.y, i), 0);
+  kernel_case::expect_same(fast.running_mean, before.running_mean, "running mean");
+  kernel_case::expect_same(fast.running_variance, before.running_variance, "running variance");
+}
+
 TEST_P(KernelBatchNorm, InferenceIsWithinItsBoundForEveryTypeAndChannelCount) {
   for (const DType dtype : kernel_case::kFloatingTypes) {
     for (const std::int64_t channels : {0, 1, 3, 17, 64, 100, 513}) {
@@ -263,68 +364,133 @@ struct GradientSums {
 
 class KernelBatchNormBackward : public kernel_case::KernelCase {
  protected:
+  /// What a backward pass reads, and what it writes.
+  struct Backward {
+    Tensor x, dy, gamma, beta, mean, rstd;
+  };
+  struct Gradients {
+    Tensor dx, dgamma, dbeta;
+  };
+
+  Backward make_backward(DType dtype, const Shape& shape) {
+    const Shape channels{shape[-1]};
+    return {make_filled(dtype, shape, 1),
+            make_filled(dtype, shape, 2),
+            make_filled(DType::fp32, channels, 3, -2, 2),
+            make(DType::fp32, channels),
+            make_filled(DType::fp32, channels, 4, -0.1, 0.1),
+            make_filled(DType::fp32, channels, 5, 1, 2)};
+  }
+  Gradients make_gradients(DType dtype, const Shape& shape) {
+    const Shape channels{shape[-1]};
+    return {make(dtype, shape), make_filled(DType::fp32, channels, 6), make_filled(DType::fp32, channels, 7)};
+  }
+  static BatchNormBackward arguments(const Backward& in, const Gradients& out, const ConstTensorView& valid_samples,
+                                     bool accumulate) {
+    return {.x = in.x,
+            .dy = in.dy,
+            .gamma = in.gamma,
+            .beta = in.beta,
+            .mean = in.mean,
+            .rstd = in.rstd,
+            .dx = out.dx,
+            .dgamma = out.dgamma,
+            .dbeta = out.dbeta,
+            .valid_samples = valid_samples,
+            .sums = {},
+            .accumulate = accumulate,
+            .workspace = {}};
+  }
+
   /// Compares a backward pass with the oracle's; `accumulate` starts from given parameter gradients.
   void expect_backward(DType dtype, const Shape& shape, std::int64_t valid, bool accumulate) {
-    const Shape channels{shape[-1]};
-    const Tensor x = make_filled(dtype, shape, 1);
-    const Tensor dy = make_filled(dtype, shape, 2);
-    const Tensor gamma = make_filled(DType::fp32, channels, 3, -2, 2);
-    const Tensor beta = make(DType::fp32, channels);
-    const Tensor mean = make_filled(DType::fp32, channels, 4, -0.1, 0.1);
-    const Tensor rstd = make_filled(DType::fp32, channels, 5, 1, 2);
+    const Backward in = make_backward(dtype, shape);
     const Tensor valid_samples = make_int32(static_cast<std::int32_t>(valid));
-    const auto arguments = [&](const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta) {
-      return BatchNormBackward{.x = x,
-                               .dy = dy,
-                               .gamma = gamma,
-                               .beta = beta,
-                               .mean = mean,
-                               .rstd = rstd,
-                               .dx = dx,
-                               .dgamma = dgamma,
-                               .dbeta = dbeta,
-                               .valid_samples = valid_samples,
-                               .accumulate = accumulate,
-                               .workspace = {}};
-    };
-    const Tensor dx = make(dtype, shape), dgamma = make_filled(DType::fp32, channels, 6),
-                 dbeta = make_filled(DType::fp32, channels, 7);
-    const Tensor dx_wanted = make(DType::fp32, shape), dgamma_wanted = make_filled(DType::fp32, channels, 6),
-                 dbeta_wanted = make_filled(DType::fp32, channels, 7);
-    run_fast(arguments(dx, dgamma, dbeta));
-    run_oracle(arguments(dx_wanted, dgamma_wanted, dbeta_wanted));
+    const Gradients found = make_gradients(dtype, shape);
+    run_fast(arguments(in, found, valid_samples, accumulate));
+    expect_like_oracle(in, found, valid, accumulate);
+  }
+
+  void expect_like_oracle(const Backward& in, const Gradients& found, std::int64_t valid, bool accumulate) {
+    const Shape& shape = in.x.shape();
+    const Gradients wanted = make_gradients(DType::fp32, shape);
+    run_oracle(arguments(in, wanted, make_int32(static_cast<std::int32_t>(valid)), accumulate));
     if (shape.elements() == 0) return;
 
     const std::int64_t rows = shape.elements() / shape[-1] / shape[0] * valid;
-    const auto deviation = [&](std::int64_t i) { return value_at(x, i) - value_at(mean, i % shape[-1]); };
+    const auto deviation = [&](std::int64_t i) { return value_at(in.x, i) - value_at(in.mean, i % shape[-1]); };
     std::vector<GradientSums> sums(static_cast<std::size_t>(shape[-1]));
     for (std::int64_t i = 0; i < rows * shape[-1]; ++i) {
       GradientSums& sum = sums[static_cast<std::size_t>(i % shape[-1])];
-      sum.dy += std::abs(value_at(dy, i));
-      sum.products += std::abs(value_at(dy, i) * deviation(i));
+      sum.dy += std::abs(value_at(in.dy, i));
+      sum.products += std::abs(value_at(in.dy, i) * deviation(i));
     }
     // Additions of a block; the product adds its deviation's rounding and its own; the total is rounded to FP32.
     const auto dy_error = [&](std::int64_t c) { return (kBlockDepth + 1) * kUnit * sums[static_cast<std::size_t>(c)].dy; };
     const auto product_error = [&](std::int64_t c) {
       return (kBlockDepth + 3) * kUnit * sums[static_cast<std::size_t>(c)].products;
     };
-    const std::string what = describe(dtype, shape) + (accumulate ? " accumulated" : "");
-    expect_rounded_once(dbeta, dbeta_wanted, dy_error, what + " dbeta");
+    const std::string what = describe(in.x.dtype(), shape) + (accumulate ? " accumulated" : "");
+    expect_rounded_once(found.dbeta, wanted.dbeta, dy_error, what + " dbeta");
     expect_rounded_once(
-        dgamma, dgamma_wanted, [&](auto c) { return product_error(c) * value_at(rstd, c); }, what + " dgamma");
+        found.dgamma, wanted.dgamma, [&](auto c) { return product_error(c) * value_at(in.rstd, c); }, what + " dgamma");
     const auto dx_error = [&](std::int64_t i) {
       if (i >= rows * shape[-1]) return 0.0;
       const std::int64_t c = i % shape[-1];
-      const double r = value_at(rstd, c);
-      const double a = std::abs(value_at(gamma, c)) * r;
+      const double r = value_at(in.rstd, c);
+      const double a = std::abs(value_at(in.gamma, c)) * r;
       const double n = static_cast<double>(rows);
       const double through_sums = a * (dy_error(c) / n + std::abs(deviation(i)) * r * r * product_error(c) / n);
       // Each of the three terms is rounded in its coefficient, its factor, its product and two sums.
-      const double terms = a * (std::abs(value_at(dy, i)) + sums[static_cast<std::size_t>(c)].dy / n +
+      const double terms = a * (std::abs(value_at(in.dy, i)) + sums[static_cast<std::size_t>(c)].dy / n +
                                 std::abs(deviation(i)) * r * r * sums[static_cast<std::size_t>(c)].products / n);
       return through_sums + 5 * kUnit * terms;
     };
-    expect_rounded_once(dx, dx_wanted, dx_error, what + " dx");
+    expect_rounded_once(found.dx, wanted.dx, dx_error, what + " dx");
+  }
+
+  /// The gradients of 9 samples that several ranks have. The ranks' gradients of parameters add up to those of all at once.
+  void expect_backward_of_ranks(DType dtype, const Shape& image) {
+    const auto batch_of = [&](std::int64_t samples) { return Shape{samples, image[0], image[1], image[2]}; };
+    const std::int64_t width = 2 * image[2] + 1, ranks = static_cast<std::int64_t>(kRankParts.size());
+    const Backward whole = make_backward(dtype, batch_of(9));
+    const Gradients together = make_gradients(dtype, batch_of(9));
+    const Tensor gathered = make(DType::fp32, {ranks, width});
+    std::vector<Backward> inputs;
+    std::vector<Tensor> counts;
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const RankPart& part = kRankParts[static_cast<std::size_t>(rank)];
+      Backward own = whole;
+      own.x = make_filled(dtype, batch_of(kRankBatch), 30);
+      own.dy = make_filled(dtype, batch_of(kRankBatch), 31);
+      copy_samples(whole.x, part.first, own.x, 0, part.valid);
+      copy_samples(whole.dy, part.first, own.dy, 0, part.valid);
+      counts.push_back(make_int32(static_cast<std::int32_t>(part.valid)));
+      run_fast(BatchNormSums{.x = own.x,
+                             .dy = own.dy,
+                             .gamma = own.gamma,
+                             .beta = own.beta,
+                             .mean = own.mean,
+                             .rstd = own.rstd,
+                             .dgamma = together.dgamma,
+                             .dbeta = together.dbeta,
+                             .sums = gathered.view().slice(rank * width, (rank + 1) * width),
+                             .valid_samples = counts.back(),
+                             .accumulate = rank > 0,
+                             .workspace = {}});
+      inputs.push_back(std::move(own));
+    }
+    for (std::size_t rank = 0; rank < kRankParts.size(); ++rank) {
+      Gradients own = make_gradients(dtype, batch_of(kRankBatch));
+      BatchNormBackward args = arguments(inputs[rank], own, counts[rank], false);
+      args.sums = gathered;
+      args.dgamma = args.dbeta = {};
+      run_fast(args);
+      copy_samples(own.dx, 0, together.dx, kRankParts[rank].first, kRankParts[rank].valid);
+      const std::int64_t elements = own.dx.shape().elements_per_sample();
+      for (std::int64_t i = kRankParts[rank].valid * elements; i < kRankBatch * elements; ++i) ASSERT_EQ(value_at(own.dx, i), 0);
+    }
+    expect_like_oracle(whole, together, 9, false);
   }
 };
 
@@ -347,6 +513,12 @@ TEST_P(KernelBatchNormBackward, IgnoresAndClearsPaddingSamples) {
   for (const std::int64_t valid : {2, 0}) {
     expect_backward(DType::fp16, {3, 5, 5, 17}, valid, false);
     expect_backward(DType::fp16, {3, 5, 5, 17}, valid, true);
+  }
+}
+
+TEST_P(KernelBatchNormBackward, OfRanksTogetherIsWithinTheBoundOfOne) {
+  for (const DType dtype : kernel_case::kFloatingTypes) {
+    for (const std::int64_t channels : kernel_case::kChannelCounts) expect_backward_of_ranks(dtype, {7, 11, channels});
   }
 }
 

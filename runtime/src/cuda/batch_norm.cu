@@ -66,14 +66,16 @@ struct Statistics {
   }
 };
 
-/// The moments of all blocks in FP64, in one pass: sums of deviations from the first block's mean.
+/// Of a channel.
+struct Moments {
+  double mean, squares;  ///< squares: sum of squared deviations
+};
+
+/// The moments of all blocks in FP64, in one pass, for the threads of slot 0: sums of deviations from the first block's mean.
+/// There are valid rows. All threads call it.
 /// Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-__global__ void __launch_bounds__(kTotalThreads) statistics_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
-                                                                        ChannelPartials partials, Statistics statistics) {
-  const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
-  if (valid_rows == 0) return;
-  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
-  const std::int64_t slot = threadIdx.x / kTotalLanes;
+__device__ Moments moments_of_blocks(const ChannelTiles& tiles, std::int64_t valid_rows, const ChannelPartials& partials,
+                                     std::int64_t c, std::int64_t slot) {
   const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
   const double origin = blocks > 0 ? static_cast<double>(partials.first(0)[c]) : 0;
   double sums[2] = {};  // of the means' offsets, then of squares
@@ -84,12 +86,49 @@ __global__ void __launch_bounds__(kTotalThreads) statistics_of_channels(ChannelT
     sums[1] += static_cast<double>(partials.second(b)[c]) + weighted * offset;
   }
   total_of_slots(sums);
-  if (slot != 0 || c >= tiles.channels) return;
   const auto count = static_cast<double>(valid_rows);
-  const double mean = origin + sums[0] / count;
-  double squares = sums[1] - sums[0] * sums[0] / count;
-  if (squares < 0) squares = 0;  // rounding in a block of equal values; NaN stays
-  partials.result(tiles, 0)[c] = statistics.write(c, mean, squares, count);
+  const double squares = sums[1] - sums[0] * sums[0] / count;
+  return {origin + sums[0] / count, squares < 0 ? 0 : squares};  // rounding in a block of equal values; NaN stays
+}
+
+__global__ void __launch_bounds__(kTotalThreads) statistics_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples,
+                                                                        ChannelPartials partials, Statistics statistics) {
+  const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
+  if (valid_rows == 0) return;
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
+  const std::int64_t slot = threadIdx.x / kTotalLanes;
+  const Moments moments = moments_of_blocks(tiles, valid_rows, partials, c, slot);
+  if (slot != 0 || c >= tiles.channels) return;
+  partials.result(tiles, 0)[c] = statistics.write(c, moments.mean, moments.squares, static_cast<double>(valid_rows));
+}
+
+__global__ void __launch_bounds__(kTotalThreads)
+    contribution_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples, ChannelPartials partials, float* own) {
+  const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
+  const std::int64_t slot = threadIdx.x / kTotalLanes;
+  Moments moments{};
+  if (valid_rows > 0) moments = moments_of_blocks(tiles, valid_rows, partials, c, slot);
+  if (slot != 0 || c >= tiles.channels) return;
+  own[c] = static_cast<float>(moments.mean);
+  own[tiles.channels + c] = static_cast<float>(moments.squares);
+  if (c == 0) own[2 * tiles.channels] = static_cast<float>(valid_rows);
+}
+
+/// A thread has a channel. Ranks are combined in FP64, in their order.
+__global__ void __launch_bounds__(kThreads) statistics_of_ranks(Contributions ranks, Statistics statistics, float* scale) {
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const double count = ranks.count();
+  if (c >= ranks.channels || count == 0) return;
+  double mean = 0;
+  for (int rank = 0; rank < ranks.ranks; ++rank) mean += ranks.count(rank) * ranks.first(rank, c);
+  mean /= count;
+  double squares = 0;
+  for (int rank = 0; rank < ranks.ranks; ++rank) {
+    const double offset = ranks.first(rank, c) - mean;
+    squares += ranks.second(rank, c) + ranks.count(rank) * offset * offset;
+  }
+  scale[c] = statistics.write(c, mean, squares, count);
 }
 
 /// Blocks on a multiprocessor that registers are to suffice for. Left to itself ptxas aims at more and spills.
@@ -208,11 +247,36 @@ std::function<void(Stream&)> make_forward(const BatchNormForward& args) {
     const auto elements = elements_of<T>(args);
     const auto* const beta = device_pointer<float>(args.beta);
     const auto* const valid = valid_pointer(args.valid_samples);
+    auto* const scale = partials.result(tiles, 0);
+    const auto normalise_rows = [=](Stream& stream) {
+      launch<normalise<T, width>>(stream, element_tiles.shape(), element_tiles, elements, valid, statistics.mean, beta, scale);
+    };
+    if (args.moments.present()) {
+      return [=, ranks = Contributions(args.moments)](Stream& stream) {
+        launch<statistics_of_ranks>(stream, ranks.shape(), ranks, statistics, scale);
+        normalise_rows(stream);
+      };
+    }
     return [=](Stream& stream) {
       launch<row_block_moments<T, width>>(stream, tiles.shape(), tiles, elements.x, valid, partials);
       launch<statistics_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, statistics);
-      launch<normalise<T, width>>(stream, element_tiles.shape(), element_tiles, elements, valid, statistics.mean, beta,
-                                  partials.result(tiles, 0));
+      normalise_rows(stream);
+    };
+  });
+}
+
+std::function<void(Stream&)> make_moments(const BatchNormMoments& args) {
+  const bool packs = fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.workspace.raw());
+  return dispatch_packs(args.x.dtype(), packs, [&](auto element, auto width) -> std::function<void(Stream&)> {
+    using T = decltype(element);
+    const ChannelTiles tiles(args.x, width);
+    const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
+    const auto* const x = device_pointer<T>(args.x);
+    const auto* const valid = valid_pointer(args.valid_samples);
+    auto* const own = device_pointer<float>(args.moments);
+    return [=](Stream& stream) {
+      launch<row_block_moments<T, width>>(stream, tiles.shape(), tiles, x, valid, partials);
+      launch<contribution_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, own);
     };
   });
 }
@@ -233,13 +297,20 @@ std::function<void(Stream&)> make_inference(const BatchNormInference& args) {
   });
 }
 
-std::int64_t workspace_bytes(const BatchNormForward& args) { return ChannelPartials::size_bytes(args.x); }
+template <class Args>
+std::int64_t workspace_bytes(const Args& args) {
+  return ChannelPartials::size_bytes(args.x);
+}
 
 }  // namespace batch_norm_kernels
 
 void add_batch_norm_kernels(Backend& backend) {
+  backend.add_kernel<BatchNormMoments>(
+      cuda_kernel<BatchNormMoments>(batch_norm_kernels::make_moments, batch_norm_kernels::workspace_bytes<BatchNormMoments>),
+      kSet);
   backend.add_kernel<BatchNormForward>(
-      cuda_kernel<BatchNormForward>(batch_norm_kernels::make_forward, batch_norm_kernels::workspace_bytes), kSet);
+      cuda_kernel<BatchNormForward>(batch_norm_kernels::make_forward, batch_norm_kernels::workspace_bytes<BatchNormForward>),
+      kSet);
   backend.add_kernel<BatchNormInference>(cuda_kernel<BatchNormInference>(batch_norm_kernels::make_inference), kSet);
 }
 

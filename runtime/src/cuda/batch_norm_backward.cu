@@ -84,47 +84,82 @@ struct ParameterGradients {
   float* dbeta;
   bool accumulate;
 
-  __device__ void write(std::int64_t c, double sum, double product) const {
-    dgamma[c] = static_cast<float>((accumulate ? static_cast<double>(dgamma[c]) : 0.0) + product * static_cast<double>(rstd[c]));
+  __device__ void write(std::int64_t c, double sum, double product, std::int64_t rows) const {
+    // Without rows nobody has written rstd.
+    const double gamma_gradient = rows > 0 ? product * static_cast<double>(rstd[c]) : 0;
+    dgamma[c] = static_cast<float>((accumulate ? static_cast<double>(dgamma[c]) : 0.0) + gamma_gradient);
     dbeta[c] = static_cast<float>((accumulate ? static_cast<double>(dbeta[c]) : 0.0) + sum);
   }
 };
 
-/// Of dx = dy scale + (x - mean) slope + shift.
+/// Of dx = dy scale + (x - mean) slope + shift:
+/// dx = gamma rstd (dy - sum / n - (x - mean) rstd^2 product / n)
 struct Coefficients {
+  __device__ void write(std::int64_t c, double gamma, double rstd_of_channel, double sum, double product, double rows) const {
+    const double factor = gamma * rstd_of_channel;
+    scale[c] = static_cast<float>(factor);
+    slope[c] = static_cast<float>(-factor * rstd_of_channel * rstd_of_channel * product / rows);
+    shift[c] = static_cast<float>(-factor * sum / rows);
+  }
+
   float* scale;
   float* slope;
   float* shift;
 };
 
-/// The sums of all blocks in FP64, and the coefficients.
-/// dx = gamma rstd (dy - sum / n - (x - mean) rstd^2 product / n)
+/// Sums of dy and of dy (x - mean) over all blocks in FP64, for the threads of slot 0. All threads call it.
+__device__ void sum_blocks(double (&sums)[2], const ChannelTiles& tiles, std::int64_t valid_rows, const ChannelPartials& partials,
+                           std::int64_t c, std::int64_t slot) {
+  const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
+  for (std::int64_t b = slot; b < blocks; b += total_slots()) {
+    sums[0] += static_cast<double>(partials.first(b)[c]);
+    sums[1] += static_cast<double>(partials.second(b)[c]);
+  }
+  total_of_slots(sums);
+}
+
 __global__ void __launch_bounds__(kTotalThreads)
     totals_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples, ChannelPartials partials,
                        ParameterGradients gradients, Coefficients coefficients) {
   const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
   const std::int64_t slot = threadIdx.x / kTotalLanes;
-  const std::int64_t blocks = c < tiles.channels ? tiles.blocks_of(valid_rows) : 0;
-  double sums[2] = {};  // of dy, then of products
-  for (std::int64_t b = slot; b < blocks; b += total_slots()) {
-    sums[0] += static_cast<double>(partials.first(b)[c]);
-    sums[1] += static_cast<double>(partials.second(b)[c]);
-  }
-  total_of_slots(sums);
+  double sums[2] = {};
+  sum_blocks(sums, tiles, valid_rows, partials, c, slot);
   if (slot != 0 || c >= tiles.channels) return;
-  if (valid_rows == 0) {
-    if (!gradients.accumulate) gradients.dgamma[c] = gradients.dbeta[c] = 0;
-    return;
+  gradients.write(c, sums[0], sums[1], valid_rows);
+  if (valid_rows == 0) return;
+  coefficients.write(c, static_cast<double>(gradients.gamma[c]), static_cast<double>(gradients.rstd[c]), sums[0], sums[1],
+                     static_cast<double>(valid_rows));
+}
+
+__global__ void __launch_bounds__(kTotalThreads)
+    contribution_of_channels(ChannelTiles tiles, const std::int32_t* valid_samples, ChannelPartials partials,
+                             ParameterGradients gradients, float* own) {
+  const std::int64_t valid_rows = tiles.valid_rows(valid_samples);
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kTotalLanes + threadIdx.x % kTotalLanes;
+  const std::int64_t slot = threadIdx.x / kTotalLanes;
+  double sums[2] = {};
+  sum_blocks(sums, tiles, valid_rows, partials, c, slot);
+  if (slot != 0 || c >= tiles.channels) return;
+  gradients.write(c, sums[0], sums[1], valid_rows);
+  own[c] = static_cast<float>(sums[0]);
+  own[tiles.channels + c] = static_cast<float>(sums[1]);
+  if (c == 0) own[2 * tiles.channels] = static_cast<float>(valid_rows);
+}
+
+/// A thread has a channel. Ranks are added in FP64, in their order.
+__global__ void __launch_bounds__(kThreads)
+    coefficients_of_ranks(Contributions ranks, const float* gamma, const float* rstd, Coefficients coefficients) {
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const double count = ranks.count();
+  if (c >= ranks.channels || count == 0) return;
+  double sum = 0, product = 0;
+  for (int rank = 0; rank < ranks.ranks; ++rank) {
+    sum += ranks.first(rank, c);
+    product += ranks.second(rank, c);
   }
-  const auto [sum, product] = sums;
-  gradients.write(c, sum, product);
-  const auto rows = static_cast<double>(valid_rows);
-  const auto rstd = static_cast<double>(gradients.rstd[c]);
-  const double factor = static_cast<double>(gradients.gamma[c]) * rstd;
-  coefficients.scale[c] = static_cast<float>(factor);
-  coefficients.slope[c] = static_cast<float>(-factor * rstd * rstd * product / rows);
-  coefficients.shift[c] = static_cast<float>(-factor * sum / rows);
+  coefficients.write(c, static_cast<double>(gamma[c]), static_cast<double>(rstd[c]), sum, product, count);
 }
 
 /// dx may be dy.
@@ -161,47 +196,93 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce<T, kRelu>)
   });
 }
 
-std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
-  const bool packed = fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.dy.raw(), args.dx.raw(), args.mean.raw(),
-                                 args.rstd.raw(), args.gamma.raw(), args.beta.raw(), args.workspace.raw());
-  return dispatch_packs(args.x.dtype(), packed, [&](auto element, auto width) -> std::function<void(Stream&)> {
-    using T = decltype(element);
-    const ChannelTiles tiles(args.x, width), element_tiles(args.x, width, ChannelTiles::kMaxElementBlocks);
-    const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
-    const ParameterGradients gradients{.gamma = device_pointer<float>(args.gamma),
-                                       .rstd = device_pointer<float>(args.rstd),
-                                       .dgamma = device_pointer<float>(args.dgamma),
-                                       .dbeta = device_pointer<float>(args.dbeta),
-                                       .accumulate = args.accumulate};
-    const Operands<T> operands{.x = device_pointer<T>(args.x),
-                               .dy = device_pointer<T>(args.dy),
-                               .mean = device_pointer<float>(args.mean),
-                               .rstd = gradients.rstd,
-                               .gamma = gradients.gamma,
-                               .beta = device_pointer<float>(args.beta)};
-    const Coefficients coefficients{partials.result(tiles, 0), partials.result(tiles, 1), partials.result(tiles, 2)};
-    auto* const dx = device_pointer<T>(args.dx);
-    const auto* const valid = valid_pointer(args.valid_samples);
-    const auto enqueue = [=](auto has_relu) -> std::function<void(Stream&)> {
-      return [=](Stream& stream) {
-        launch<row_block_sums<T, width, has_relu>>(stream, tiles.shape(), tiles, operands, valid, partials);
-        launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients, coefficients);
-        launch<input_gradient<T, width, has_relu>>(stream, element_tiles.shape(), element_tiles, operands, dx, valid,
-                                                   coefficients);
-      };
-    };
-    return args.activation == Activation::relu ? enqueue(std::true_type{}) : enqueue(std::false_type{});
+/// Of BatchNormBackward or BatchNormSums.
+template <class T, class Args>
+Operands<T> operands_of(const Args& args) {
+  return {.x = device_pointer<T>(args.x),
+          .dy = device_pointer<T>(args.dy),
+          .mean = device_pointer<float>(args.mean),
+          .rstd = device_pointer<float>(args.rstd),
+          .gamma = device_pointer<float>(args.gamma),
+          .beta = device_pointer<float>(args.beta)};
+}
+
+template <class Args>
+ParameterGradients gradients_of(const Args& args) {
+  return {.gamma = device_pointer<float>(args.gamma),
+          .rstd = device_pointer<float>(args.rstd),
+          .dgamma = device_pointer<float>(args.dgamma),
+          .dbeta = device_pointer<float>(args.dbeta),
+          .accumulate = args.accumulate};
+}
+
+/// `more`: arrays beside those that both kernels read.
+template <class Args>
+bool packed(const Args& args, const void* more) {
+  return fits_packs(args.x.dtype(), args.x.shape()[-1], args.x.raw(), args.dy.raw(), more, args.mean.raw(), args.rstd.raw(),
+                    args.gamma.raw(), args.beta.raw(), args.workspace.raw());
+}
+
+/// `use(element, width, has_relu)`, of types that say so.
+template <class Args, class Use>
+std::function<void(Stream&)> dispatch(const Args& args, bool packs, const Use& use) {
+  return dispatch_packs(args.x.dtype(), packs, [&](auto element, auto width) -> std::function<void(Stream&)> {
+    return args.activation == Activation::relu ? use(element, width, std::true_type{}) : use(element, width, std::false_type{});
   });
 }
 
-std::int64_t workspace_bytes(const BatchNormBackward& args) { return ChannelPartials::size_bytes(args.x); }
+std::function<void(Stream&)> make_sums(const BatchNormSums& args) {
+  return dispatch(args, packed(args, args.x.raw()), [&](auto element, auto width, auto has_relu) -> std::function<void(Stream&)> {
+    using T = decltype(element);
+    const ChannelTiles tiles(args.x, width);
+    const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
+    return [=, operands = operands_of<T>(args), gradients = gradients_of(args), own = device_pointer<float>(args.sums),
+            valid = valid_pointer(args.valid_samples)](Stream& stream) {
+      launch<row_block_sums<T, width, has_relu>>(stream, tiles.shape(), tiles, operands, valid, partials);
+      launch<contribution_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients, own);
+    };
+  });
+}
+
+std::function<void(Stream&)> make_backward(const BatchNormBackward& args) {
+  return dispatch(
+      args, packed(args, args.dx.raw()), [&](auto element, auto width, auto has_relu) -> std::function<void(Stream&)> {
+        using T = decltype(element);
+        const ChannelTiles tiles(args.x, width), element_tiles(args.x, width, ChannelTiles::kMaxElementBlocks);
+        const ChannelPartials partials{static_cast<float*>(args.workspace.raw()), tiles.channels};
+        const Operands<T> operands = operands_of<T>(args);
+        const Coefficients coefficients{partials.result(tiles, 0), partials.result(tiles, 1), partials.result(tiles, 2)};
+        auto* const dx = device_pointer<T>(args.dx);
+        const auto* const valid = valid_pointer(args.valid_samples);
+        const auto write_dx = [=](Stream& stream) {
+          launch<input_gradient<T, width, has_relu>>(stream, element_tiles.shape(), element_tiles, operands, dx, valid,
+                                                     coefficients);
+        };
+        if (args.sums.present()) {
+          return [=, ranks = Contributions(args.sums)](Stream& stream) {
+            launch<coefficients_of_ranks>(stream, ranks.shape(), ranks, operands.gamma, operands.rstd, coefficients);
+            write_dx(stream);
+          };
+        }
+        return [=, gradients = gradients_of(args)](Stream& stream) {
+          launch<row_block_sums<T, width, has_relu>>(stream, tiles.shape(), tiles, operands, valid, partials);
+          launch<totals_of_channels>(stream, totals_shape(tiles), tiles, valid, partials, gradients, coefficients);
+          write_dx(stream);
+        };
+      });
+}
+
+template <class Args>
+std::int64_t workspace_bytes(const Args& args) {
+  return ChannelPartials::size_bytes(args.x);
+}
 
 }  // namespace batch_norm_backward_kernels
 
 void add_batch_norm_backward_kernels(Backend& backend) {
-  backend.add_kernel<BatchNormBackward>(
-      cuda_kernel<BatchNormBackward>(batch_norm_backward_kernels::make_backward, batch_norm_backward_kernels::workspace_bytes),
-      kSet);
+  using namespace batch_norm_backward_kernels;
+  backend.add_kernel<BatchNormSums>(cuda_kernel<BatchNormSums>(make_sums, workspace_bytes<BatchNormSums>), kSet);
+  backend.add_kernel<BatchNormBackward>(cuda_kernel<BatchNormBackward>(make_backward, workspace_bytes<BatchNormBackward>), kSet);
 }
 
 }  // namespace minim::cuda

@@ -158,6 +158,29 @@ struct ChannelPartials {
   std::int64_t channels;
 };
 
+/// What ranks have told each other of their rows: two values per channel, and how many values of each channel these cover.
+struct Contributions {
+  /// `gathered`: [ranks, 2 C + 1].
+  explicit Contributions(const ConstTensorView& gathered)
+      : data(device_pointer<float>(gathered)), channels(gathered.shape()[1] / 2), ranks(static_cast<int>(gathered.shape()[0])) {}
+
+  LaunchShape shape() const { return {.blocks = (channels + kThreads - 1) / kThreads, .threads = kThreads}; }
+
+  __device__ double first(int rank, std::int64_t c) const { return static_cast<double>(of_rank(rank)[c]); }
+  __device__ double second(int rank, std::int64_t c) const { return static_cast<double>(of_rank(rank)[channels + c]); }
+  __device__ double count(int rank) const { return static_cast<double>(of_rank(rank)[2 * channels]); }
+  __device__ double count() const {
+    double sum = 0;
+    for (int rank = 0; rank < ranks; ++rank) sum += count(rank);
+    return sum;
+  }
+  __device__ const float* of_rank(int rank) const { return data + rank * (2 * channels + 1); }
+
+  const float* data;
+  std::int64_t channels;
+  int ranks;
+};
+
 /// The second stage: a block of threads takes kTotalLanes channels, and each of its slots every so many-th partial of them. Its
 /// blocks are few, so they are large where there are many partials.
 inline constexpr int kTotalThreads = 1024;

@@ -26,8 +26,10 @@ void run(const LinearForward& args);
 void run(const LinearBackwardData& args);
 void run(const LinearBackwardWeights& args);
 
+void run(const BatchNormMoments& args);
 void run(const BatchNormForward& args);
 void run(const BatchNormInference& args);
+void run(const BatchNormSums& args);
 void run(const BatchNormBackward& args);
 
 void run(const LayerNormForward& args);

@@ -15,7 +15,7 @@ void add(Backend& backend) {
 void add_reference_kernels(Backend& backend) {
   add<Conv2dForward, Conv2dBackwardData, Conv2dBackwardWeights>(backend);
   add<LinearForward, LinearBackwardData, LinearBackwardWeights>(backend);
-  add<BatchNormForward, BatchNormInference, BatchNormBackward>(backend);
+  add<BatchNormMoments, BatchNormForward, BatchNormInference, BatchNormSums, BatchNormBackward>(backend);
   add<LayerNormForward, LayerNormBackwardData, LayerNormBackwardWeights>(backend);
   add<EmbeddingForward, EmbeddingBackward>(backend);
   add<AddBias, BiasGradient>(backend);
