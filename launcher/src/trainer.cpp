@@ -28,6 +28,8 @@ void wait_driving(Communicator& communicator, const Event& event) {
 /// A phase at work: its plans, its optimizer, and the calls that end it.
 class PhaseRun final : public PlanObserver {
  public:
+  explicit PhaseRun(Communicator& communicator) : communicator_(communicator) {}
+
   PhaseConfig config;
   std::vector<std::unique_ptr<Plan>> plans;
   std::vector<Plan*> plan_pointers;
@@ -45,10 +47,16 @@ class PhaseRun final : public PlanObserver {
   void gradient_ready(const Parameter& parameter, Stream& stream) override {
     if (last_micro_batch && own.contains(&parameter)) optimizer->gradient_ready(parameter, stream);
   }
+  void all_gather(TensorView data, const std::string& label, Stream& stream) override {
+    communicator_.all_gather(data, {.label = label, .after = stream.record()}).precede(stream);
+  }
   bool last_micro_batch = false;
 
   std::int64_t begun() const { return optimizer->state().attempted + optimizer->under_way(); }
   std::deque<RankError> errors;  ///< of this rank, in the steps under way
+
+ private:
+  Communicator& communicator_;
 };
 
 std::vector<Parameter*> trained_parameters(const PhaseRun& phase) {
@@ -128,7 +136,7 @@ struct Trainer::Impl {
 
 void Trainer::Impl::compile(PhaseConfig config) {
   if (config.graphs.empty()) throw InvalidArgument(fmt::format("phase \"{}\" has no graph", config.name));
-  auto phase = std::make_unique<PhaseRun>();
+  auto phase = std::make_unique<PhaseRun>(communicator);
   phase->config = std::move(config);
   const double nominal_weight = static_cast<double>(phase->config.batch) * options.micro_batches;
   for (const Graph* graph : phase->config.graphs) {
@@ -137,7 +145,9 @@ void Trainer::Impl::compile(PhaseConfig config) {
                                           .batch = phase->config.batch,
                                           .nominal_weight = nominal_weight,
                                           .seed = options.seed,
-                                          .trainable = phase->config.updates}));
+                                          .trainable = phase->config.updates,
+                                          .ranks = options.synchronise_batch_norm ? communicator.size() : 1,
+                                          .rank = options.synchronise_batch_norm ? communicator.rank() : 0}));
     phase->plan_pointers.push_back(phase->plans.back().get());
   }
   auto& optimizer = phase->config.optimizer;
@@ -253,6 +263,8 @@ RankError Trainer::Impl::run_micro_batches(int index, const Feed& feed) {
     } catch (const CommError&) {
       throw;
     } catch (...) {
+      // Others would wait for what this rank's plan gathers.
+      if (std::ranges::any_of(phase.plans, [](const auto& p) { return p->gathers(); })) throw;
       error = RankError::current();
     }
     copied = stream->record();

@@ -155,7 +155,7 @@ TEST(Inspector, MeasuresUpdatesOfMasterWeights) {
 TEST(Inspector, TakesTheMemoryThatWasPlanned) {
   for (const char* precision : {"fp32", "mixed"}) {
     InspectedRun run(config_of("resnet-18", precision));
-    const InspectorMemory memory = inspector_memory(run.config(), run.network(), run.backend(), run.trainer().plan().memory());
+    const InspectorMemory memory = inspector_memory(run.config(), run.network(), run.backend(), run.trainer().plan());
     EXPECT_EQ(run.inspector_bytes(), memory.weights_bytes + memory.gradients_bytes + memory.activations_bytes +
                                          memory.workspace_bytes + memory.input_bytes + memory.state_bytes)
         << precision;

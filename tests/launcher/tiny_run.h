@@ -23,6 +23,7 @@ struct TinyOptions {
   bool hidden = false;  ///< one layer more
   std::function<std::unique_ptr<Backend>()> make_backend = [] { return make_cpu_backend(1); };
   GradSync grad_sync = GradSync::all_reduce;
+  bool synchronise_batch_norm = false;
 };
 
 /// Everything of one rank that decides what comes next.
@@ -53,8 +54,10 @@ class TinyRun {
     phases[0].optimizer.loss_scale = options.loss_scale;
     phases[0].optimizer.grad_sync = options.grad_sync;
     phases[0].optimizer.schedule = {.base = options.learning_rate, .total_steps = 1000};
-    trainer_ = std::make_unique<Trainer>(*backend_, communicator, model_, std::move(phases),
-                                         Trainer::Options{.precision = options.precision, .seed = options.seed});
+    trainer_ = std::make_unique<Trainer>(
+        *backend_, communicator, model_, std::move(phases),
+        Trainer::Options{
+            .precision = options.precision, .seed = options.seed, .synchronise_batch_norm = options.synchronise_batch_norm});
   }
 
   /// Goes on from the step that the trainer is at; with `ahead` a step is enqueued while the one before is at work.

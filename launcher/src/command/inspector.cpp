@@ -22,12 +22,15 @@ std::int64_t most_counted(const Graph& graph) {
   return 2 * tensors;
 }
 
-std::unique_ptr<Plan> compile(const RunConfig& config, const Graph& graph, Backend& backend) {
+/// For the ranks that run `training`.
+std::unique_ptr<Plan> compile(const RunConfig& config, const Graph& graph, Backend& backend, const Plan& training) {
   return Plan::compile(graph, backend,
                        {.precision = Precision::fp32,
                         .batch = config.batch,
                         .nominal_weight = static_cast<double>(config.batch * config.accumulate),
-                        .seed = config.seed});
+                        .seed = config.seed,
+                        .ranks = training.options().ranks,
+                        .rank = training.options().rank});
 }
 
 /// The operation that uses a parameter first.
@@ -74,8 +77,8 @@ Squares squares_of(const std::vector<float>& before, const std::vector<float>& a
 
 }  // namespace
 
-InspectorMemory inspector_memory(const RunConfig& config, const Network& network, Backend& backend, const PlanMemory& training) {
-  const PlanMemory plan = compile(config, network.training, backend)->memory();
+InspectorMemory inspector_memory(const RunConfig& config, const Network& network, Backend& backend, const Plan& training) {
+  const PlanMemory plan = compile(config, network.training, backend, training)->memory();
   // What the training plan has is shared where it is large enough.
   const auto beyond = [](std::int64_t wanted_bytes, std::int64_t there_bytes) {
     return wanted_bytes <= there_bytes ? 0 : wanted_bytes;
@@ -84,8 +87,8 @@ InspectorMemory inspector_memory(const RunConfig& config, const Network& network
   const std::int64_t count_bytes = most_counted(network.training) * kBins * size_bytes(DType::int64);
   return {.weights_bytes = parameter_bytes,
           .gradients_bytes = parameter_bytes,
-          .activations_bytes = beyond(plan.activations_bytes, training.activations_bytes),
-          .workspace_bytes = beyond(plan.workspace_bytes, training.workspace_bytes),
+          .activations_bytes = beyond(plan.activations_bytes, training.memory().activations_bytes),
+          .workspace_bytes = beyond(plan.workspace_bytes, training.memory().workspace_bytes),
           .input_bytes = plan.input_bytes,
           .state_bytes = state_bytes(network.model) + count_bytes + size_bytes(DType::fp32)};
 }
@@ -95,7 +98,7 @@ Inspector::Inspector(const RunConfig& config, const ImageTask& task, Trainer& tr
       backend_(trainer.backend()),
       precision_(config.precision),
       network_(config, task),
-      plan_(compile(config, network_.training, backend_)),
+      plan_(compile(config, network_.training, backend_, trainer.plan())),
       loss_scale_(backend_.allocate_tensor(DType::fp32, Shape{1}, MemoryKind::state)),
       counts_(backend_.allocate_tensor(DType::int64, Shape{most_counted(network_.training) * kBins}, MemoryKind::state)),
       clear_(backend_.prepare(Zero{.y = counts_})) {
@@ -164,6 +167,10 @@ void Inspector::completed(const CompletedTensor& tensor, Stream& stream) {
                         static_cast<int>(tensor.node - nodes.data()), tensor.tensor, tensor.valid_samples);
   }
   counted_[static_cast<std::size_t>(found->second)].count->launch(stream);
+}
+
+void Inspector::all_gather(TensorView data, const std::string& label, Stream& stream) {
+  trainer_.communicator().all_gather(data, {.label = "inspected " + label, .after = stream.record()}).precede(stream);
 }
 
 std::vector<float> Inspector::master_of(std::size_t parameter) const {

@@ -16,8 +16,8 @@ struct InspectorMemory {
   std::int64_t weights_bytes = 0, gradients_bytes = 0, activations_bytes = 0, workspace_bytes = 0, input_bytes = 0;
   std::int64_t state_bytes = 0;  ///< running statistics and counts
 };
-/// Of a resolved configuration whose training plan takes `training`.
-InspectorMemory inspector_memory(const RunConfig& config, const Network& network, Backend& backend, const PlanMemory& training);
+/// Of a resolved configuration whose training plan is `training`.
+InspectorMemory inspector_memory(const RunConfig& config, const Network& network, Backend& backend, const Plan& training);
 
 /// Looks at the numbers of single steps. What FP16 has flushed is not to be seen in FP16, so the micro-batches of the step run
 /// once more in FP32, without a loss scale: with the same inputs, the same dropout and the weights that the step computes with,
@@ -55,6 +55,7 @@ class Inspector final : private PlanObserver {
   void before_use(const Parameter& /*parameter*/, Stream& /*stream*/) override {}
   void gradient_ready(const Parameter& /*parameter*/, Stream& /*stream*/) override {}
   void completed(const CompletedTensor& tensor, Stream& stream) override;
+  void all_gather(TensorView data, const std::string& label, Stream& stream) override;
 
   void place_parameters();
   void prepare_parameters();

@@ -18,6 +18,7 @@ struct RunConfig {
   std::string model = "lenet";
   std::int64_t width = 64;
   double label_smoothing = 0;
+  bool sync_batch_norm = false;
   std::string weights;  ///< empty: random ones
   std::string dataset = "fashion-mnist";
   std::string data;

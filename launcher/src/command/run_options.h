@@ -48,6 +48,11 @@ void visit_options(Config& c, Visitor&& visit) {
                    "Start from the weights in this safetensors file, of minim or PyTorch [default: random ones]"},
         c.weights);
   visit(OptionInfo{"label-smoothing", kNetwork, "Probability mass spread over all classes, 0 to 1"}, c.label_smoothing);
+  visit(OptionInfo{.name = "sync-batch-norm",
+                   .group = kNetwork,
+                   .help = "Batch normalisation takes its statistics over the micro-batches of all ranks, not of each by itself",
+                   .is_flag = true},
+        c.sync_batch_norm);
   visit(OptionInfo{"dataset",
                    kNetwork,
                    "Data set",

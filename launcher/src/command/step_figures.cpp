@@ -32,8 +32,11 @@ StepFigures figures_of(const RunConfig& config, const Network& network, const Im
                        std::int64_t total_steps) {
   const Precision precision = parse_precision(config.precision);
   const double nominal_weight = static_cast<double>(config.batch * config.accumulate);
-  const auto plan =
-      Plan::compile(network.training, backend, {.precision = precision, .batch = config.batch, .nominal_weight = nominal_weight});
+  const auto plan = Plan::compile(network.training, backend,
+                                  {.precision = precision,
+                                   .batch = config.batch,
+                                   .nominal_weight = nominal_weight,
+                                   .ranks = config.sync_batch_norm ? ranks : 1});
   const auto evaluation = Plan::compile(network.evaluation, backend, {.precision = precision, .batch = config.batch});
   const auto parameters = network.parameters();
   const OptimizerConfig optimizer = optimizer_config(config, total_steps);
@@ -47,7 +50,7 @@ StepFigures figures_of(const RunConfig& config, const Network& network, const Im
   figures.state_bytes = state_bytes(network.model);
   figures.staging_bytes = staging_bytes(task, {.batch = config.batch, .dtype = compute_dtype(precision)}) +
                           BatchFeed::staging_bytes() + Evaluator::staging_bytes() + cache_bytes(config);
-  if (config.inspect) add_inspector(figures, inspector_memory(config, network, backend, plan->memory()));
+  if (config.inspect) add_inspector(figures, inspector_memory(config, network, backend, *plan));
   figures.parameters = network.model.parameter_count();
   figures.costs = plan->costs();
   for (const OperationCost& cost : figures.costs) figures.flops += cost.flops * static_cast<double>(config.accumulate);

@@ -80,7 +80,8 @@ void TrainingRun::make_trainer() {
   const Trainer::Options options{.precision = parse_precision(config.precision),
                                  .micro_batches = static_cast<int>(config.accumulate),
                                  .seed = config.seed,
-                                 .configuration_hash = configuration_hash(config)};
+                                 .configuration_hash = configuration_hash(config),
+                                 .synchronise_batch_norm = config.sync_batch_norm};
   trainer_ = std::make_unique<Trainer>(*backend_, staged_ ? *staged_ : communicator_, network_->model,
                                        std::vector<PhaseConfig>{std::move(phase)}, options);
   evaluator_ = std::make_unique<Evaluator>(*trainer_, network_->evaluation, config.batch);

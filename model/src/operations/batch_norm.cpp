@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "minim/model/operations.h"
 #include "minim/runtime/error.h"
 #include "operations/expect.h"
@@ -13,13 +15,17 @@ namespace {
 // Slots of saved tensors.
 constexpr int kMean = 0;
 constexpr int kRstd = 1;
-constexpr int kScratch = 2;
+constexpr int kMoments = 2;  // of all ranks
+constexpr int kSums = 3;     // of all ranks
+constexpr int kScratch = 4;
 
 // Arithmetic per element: sum, deviation, square, sum of squares; centre, normalise, scale, shift.
-constexpr double kForwardFlops = 8;
+constexpr double kMomentsFlops = 4;
+constexpr double kNormaliseFlops = 4;
 constexpr double kInferenceFlops = 2;
 // Normalise again, two products into two sums; then dx of three terms.
-constexpr double kBackwardFlops = 11;
+constexpr double kSumsFlops = 6;
+constexpr double kGradientFlops = 5;
 
 class BatchNorm final : public Operation {
  public:
@@ -54,20 +60,43 @@ class BatchNorm final : public Operation {
   }
 
   void backward(PlanContext& context) const override {
-    const ConstTensorView x = context.input(0);
-    context.emit(BatchNormBackward{.x = x,
-                                   .dy = context.output_gradient(0),
-                                   .gamma = context.weight(0),
-                                   .beta = context.weight(1),
-                                   .mean = statistic(context, kMean),
-                                   .rstd = statistic(context, kRstd),
-                                   .dx = or_scratch(context.input_gradient(0), context, kScratch, x),
-                                   .dgamma = or_scratch(context.weight_gradient(0), context, kScratch + 1, context.weight(0)),
-                                   .dbeta = or_scratch(context.weight_gradient(1), context, kScratch + 2, context.weight(1)),
-                                   .activation = addend_ ? Activation::none : options_.activation,
-                                   .valid_samples = context.valid_samples(0),
-                                   .workspace = {}},
-                 kBackwardFlops * static_cast<double>(x.elements()));
+    const ConstTensorView x = context.input(0), gamma = context.weight(0), beta = context.weight(1);
+    const auto elements = static_cast<double>(x.elements());
+    const Activation activation = addend_ ? Activation::none : options_.activation;
+    BatchNormBackward gradient{.x = x,
+                               .dy = context.output_gradient(0),
+                               .gamma = gamma,
+                               .beta = beta,
+                               .mean = statistic(context, kMean),
+                               .rstd = statistic(context, kRstd),
+                               .dx = or_scratch(context.input_gradient(0), context, kScratch, x),
+                               .dgamma = or_scratch(context.weight_gradient(0), context, kScratch + 1, gamma),
+                               .dbeta = or_scratch(context.weight_gradient(1), context, kScratch + 2, beta),
+                               .activation = activation,
+                               .valid_samples = context.valid_samples(0),
+                               .sums = {},
+                               .workspace = {}};
+    if (context.ranks() > 1) {
+      const TensorView sums = of_ranks(context, kSums);
+      context.emit(BatchNormSums{.x = x,
+                                 .dy = gradient.dy,
+                                 .gamma = gamma,
+                                 .beta = beta,
+                                 .mean = gradient.mean,
+                                 .rstd = gradient.rstd,
+                                 .dgamma = std::exchange(gradient.dgamma, {}),
+                                 .dbeta = std::exchange(gradient.dbeta, {}),
+                                 .sums = own(context, sums),
+                                 .activation = activation,
+                                 .valid_samples = gradient.valid_samples,
+                                 .workspace = {}},
+                   kSumsFlops * elements);
+      context.all_gather(sums, "sums of gradients");
+      gradient.sums = sums;
+      context.emit(gradient, kGradientFlops * elements);
+    } else {
+      context.emit(gradient, (kSumsFlops + kGradientFlops) * elements);
+    }
     if (addend_) context.pass_gradient(1, 0);
   }
 
@@ -75,6 +104,15 @@ class BatchNorm final : public Operation {
 
  private:
   TensorView statistic(PlanContext& context, int slot) const { return context.saved(slot, DType::fp32, Shape{channels_}); }
+
+  /// What ranks tell each other: two values per channel, and how many rows these cover.
+  TensorView of_ranks(PlanContext& context, int slot) const {
+    return context.saved(slot, DType::fp32, Shape{context.ranks(), 2 * channels_ + 1});
+  }
+  TensorView own(PlanContext& context, const TensorView& gathered) const {
+    const std::int64_t elements = 2 * channels_ + 1;
+    return gathered.slice(context.rank() * elements, (context.rank() + 1) * elements);
+  }
 
   /// The kernel computes all three gradients; what nobody wants goes to scratch.
   static TensorView or_scratch(TensorView wanted, PlanContext& context, int slot, const ConstTensorView& like) {
@@ -84,22 +122,32 @@ class BatchNorm final : public Operation {
   ConstTensorView addend(PlanContext& context) const { return addend_ ? context.input(1) : ConstTensorView{}; }
 
   void forward_training(PlanContext& context) const {
+    const ConstTensorView x = context.input(0);
     const TensorView y = context.output(0);
-    context.emit(BatchNormForward{.x = context.input(0),
-                                  .gamma = context.weight(0),
-                                  .beta = context.weight(1),
-                                  .addend = addend(context),
-                                  .y = y,
-                                  .mean = statistic(context, kMean),
-                                  .rstd = statistic(context, kRstd),
-                                  .running_mean = context.state(0).pending,
-                                  .running_variance = context.state(1).pending,
-                                  .momentum = options_.momentum,
-                                  .epsilon = options_.epsilon,
-                                  .activation = options_.activation,
-                                  .valid_samples = context.valid_samples(0),
-                                  .workspace = {}},
-                 kForwardFlops * static_cast<double>(y.elements()));
+    const auto elements = static_cast<double>(y.elements());
+    BatchNormForward normalise{.x = x,
+                               .gamma = context.weight(0),
+                               .beta = context.weight(1),
+                               .addend = addend(context),
+                               .y = y,
+                               .mean = statistic(context, kMean),
+                               .rstd = statistic(context, kRstd),
+                               .running_mean = context.state(0).pending,
+                               .running_variance = context.state(1).pending,
+                               .momentum = options_.momentum,
+                               .epsilon = options_.epsilon,
+                               .activation = options_.activation,
+                               .valid_samples = context.valid_samples(0),
+                               .moments = {},
+                               .workspace = {}};
+    if (context.ranks() == 1) return context.emit(normalise, (kMomentsFlops + kNormaliseFlops) * elements);
+    const TensorView moments = of_ranks(context, kMoments);
+    context.emit(
+        BatchNormMoments{.x = x, .valid_samples = normalise.valid_samples, .moments = own(context, moments), .workspace = {}},
+        kMomentsFlops * elements);
+    context.all_gather(moments, "statistics");
+    normalise.moments = moments;
+    context.emit(normalise, kNormaliseFlops * elements);
   }
 
   void forward_inference(PlanContext& context) const {

@@ -62,6 +62,14 @@ class Binder final : public Walk {
     const std::int64_t workspace_bytes = kernel.workspace.size_bytes;
     if (workspace_bytes > 0) workspace = {blocks_.workspace, DType::uint8, Shape{workspace_bytes}};
     Step step;
+    auto& pass = record.backward ? passes_.backward : passes_.forward;
+    step.cost = live_++;
+    if (record.gathers) {
+      step.gathered = kernel.gathered;
+      step.gather_label = kernel.gather_label;
+      pass.push_back(std::move(step));
+      return;
+    }
     // In forward only the sums of a loss run on from one micro-batch to the next; in backward, gradients of parameters.
     const bool accumulates =
         record.can_accumulate &&
@@ -69,10 +77,8 @@ class Binder final : public Walk {
     step.calls[0] = keep(kernel.prepare(record.always_accumulates, workspace));
     const bool same_call = accumulates == record.always_accumulates;
     step.calls[1] = same_call ? step.calls[0] : keep(kernel.prepare(accumulates, workspace));
-    auto& pass = record.backward ? passes_.backward : passes_.forward;
     step.used_first = first_weight_uses(recording_, next_ - 1);
     step.gradient_ready = completed_gradients(recording_, next_ - 1);
-    step.cost = live_++;
     pass.push_back(std::move(step));
   }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "minim/model/plan.h"
@@ -12,7 +13,9 @@ namespace minim {
 
 /// A kernel of a pass, ready to be launched.
 struct Step {
-  std::array<const KernelCall*, 2> calls{};      ///< [accumulate]; null: nothing to do
+  std::array<const KernelCall*, 2> calls{};  ///< [accumulate]; null: nothing to do
+  TensorView gathered;                       ///< from all ranks, in the place of a kernel; may be absent
+  std::string gather_label;
   std::vector<const Parameter*> used_first;      ///< weights that no kernel of the pass before reads
   std::vector<const Parameter*> gradient_ready;  ///< gradients that no kernel of the pass after writes
   int cost = -1;                                 ///< its index among the plan's costs; -1: it clears a gradient

@@ -63,6 +63,9 @@ std::vector<Parameter*> list_trained(const Graph& graph, const Recording& record
 }
 
 void check(const Graph& graph, const CompileOptions& options) {
+  if (options.ranks < 1 || options.rank < 0 || options.rank >= options.ranks) {
+    throw InvalidArgument(fmt::format("rank {} of {}, wanted one of them", options.rank, options.ranks));
+  }
   if (options.batch < 0) throw InvalidArgument(fmt::format("batch {}, wanted 0 or more", options.batch));
   if (graph.mode() != Graph::Mode::training) return;
   if (!(options.nominal_weight > 0)) {
@@ -95,6 +98,10 @@ void run(const std::vector<Step>& steps, const std::vector<OperationCost>& costs
     if (observer) {
       for (const Parameter* parameter : step.used_first) observer->before_use(*parameter, stream);
     }
+    if (step.gathered.present()) {
+      if (!observer) throw InvalidArgument("the plan gathers from other ranks: a pass needs an observer that does");
+      observer->all_gather(step.gathered, step.gather_label, stream);
+    }
     if (const KernelCall* call = step.calls[accumulate ? 1 : 0]) {
       traced(stream, label_of(step, costs), [&] { call->launch(stream); });
     }
@@ -106,6 +113,10 @@ void run(const std::vector<Step>& steps, const std::vector<OperationCost>& costs
 }
 
 }  // namespace
+
+void PlanObserver::all_gather(TensorView /*data*/, const std::string& label, Stream& /*stream*/) {
+  throw InvalidArgument(fmt::format("{}: the plan gathers from other ranks, its observer does not", label));
+}
 
 TensorView Plan::Impl::named(std::string_view kind, const std::vector<Graph::NamedValue>& all, const std::string& name) const {
   expect_bound();
@@ -138,6 +149,9 @@ Plan::~Plan() = default;
 const PlanMemory& Plan::memory() const { return impl_->map.memory; }
 const std::vector<OperationCost>& Plan::costs() const { return impl_->costs; }
 const CompileOptions& Plan::options() const { return impl_->options; }
+bool Plan::gathers() const {
+  return std::ranges::any_of(impl_->recording.kernels, [](const KernelRecord& kernel) { return kernel.live && kernel.gathers; });
+}
 const std::vector<Parameter*>& Plan::trained() const { return impl_->trained; }
 
 void Plan::bind(ConstTensorView loss_scale, const Plan* arena_owner) {

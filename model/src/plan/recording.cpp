@@ -43,6 +43,7 @@ class Recorder final : public Walk {
     record.node = site.node;
     record.backward = site.backward;
     record.can_accumulate = kernel.can_accumulate;
+    record.gathers = kernel.gathered.present();
     record.name = readable(*kernel.arguments);
     record.kernel_set = kernel.kernel_set;
     record.workspace = {round_up(kernel.workspace.size_bytes, kAlignmentBytes), kernel.workspace.is_known};

@@ -15,7 +15,8 @@ struct KernelRecord {
   int node = -1;
   bool backward = false;
   bool can_accumulate = false;
-  std::string name;  ///< of the argument type
+  bool gathers = false;  ///< no kernel, but a gathering from all ranks
+  std::string name;      ///< of the argument type
   std::string kernel_set;
   WorkspaceSize workspace = 0;
   std::int64_t bytes = 0;  ///< of all tensors that it touches

@@ -22,6 +22,9 @@ bool has_index(const std::vector<T>& all, int i) {
 
 }  // namespace
 
+/// Stands for the arguments of a kernel where a plan gathers.
+struct AllGather {};
+
 void Walk::Context::fail(const std::string& why) const {
   throw InvalidArgument(fmt::format("{} \"{}\": {}", node_.operation->type(), node_.name, why));
 }
@@ -115,6 +118,15 @@ ConstTensorView Walk::Context::loss_scale() {
   expect_backward("loss scale");
   if (!walk_.loss_scale_) walk_.loss_scale_ = walk_.add_tensor(-1, DType::fp32, Shape{1}, Storage::Kind::loss_scale);
   return walk_.view(*walk_.loss_scale_);
+}
+
+void Walk::Context::all_gather(TensorView data, std::string_view what) {
+  ErasedKernel gathering;
+  gathering.arguments = &typeid(AllGather);
+  gathering.reads = gathering.writes = {data};
+  gathering.gathered = data;
+  gathering.gather_label = fmt::format("{} of {}", what, node_.name);
+  emit_erased(gathering);
 }
 
 RandomKey Walk::Context::random_key() {

@@ -25,6 +25,9 @@ class Walk::Context final : public PlanContext {
   TensorView weight_gradient(int i) override;
   ConstTensorView loss_scale() override;
   double nominal_weight() const override { return walk_.options_.nominal_weight; }
+  int ranks() const override { return walk_.options_.ranks; }
+  int rank() const override { return walk_.options_.rank; }
+  void all_gather(TensorView data, std::string_view what) override;
   RandomKey random_key() override;
 
  private:

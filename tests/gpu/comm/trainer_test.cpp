@@ -63,6 +63,41 @@ TEST(TrainerWithNccl, HasTheSameWeightsOnAllRanksWhileTheLossScaleFallsAndGrows)
   }
 }
 
+/// What ranks have after some steps with batch normalisation over all of them.
+std::vector<Snapshot> train_together(const std::function<std::unique_ptr<Backend>(int rank)>& make_backend_of_rank) {
+  std::vector<Snapshot> snapshots(2);
+  run_ranks(2, [&](Communicator& communicator) {
+    const auto make_backend = [&] { return make_backend_of_rank(communicator.rank()); };
+    const auto backend = make_backend();
+    if (!backend->host_accessible()) use_nccl(communicator, *backend);
+    TinyRun run(communicator, {.precision = Precision::fp32, .make_backend = make_backend, .synchronise_batch_norm = true});
+    run.train(5);
+    snapshots[static_cast<std::size_t>(communicator.rank())] = run.snapshot();
+  });
+  return snapshots;
+}
+
+void expect_close(const std::map<std::string, std::vector<float>>& found,
+                  const std::map<std::string, std::vector<float>>& wanted) {
+  for (const auto& [name, values] : wanted) {
+    double magnitude = 0;
+    for (const float value : values) magnitude = std::max(magnitude, std::abs(double{value}));
+    // Sums in another order: some hundred units of 2^-24 after five steps.
+    for (std::size_t i = 0; i < values.size(); ++i) ASSERT_NEAR(found.at(name)[i], values[i], 300 * 0x1p-24 * magnitude) << name;
+  }
+}
+
+TEST(TrainerWithNccl, TakesStatisticsOfAllRanksAsTheCpuDoes) {
+  std::string reason;
+  if (cuda_device_count(reason) < 2) return;
+  const auto devices = train_together([](int rank) { return make_cuda_backend({.device = rank}); });
+  const auto cpus = train_together([](int) { return make_cpu_backend(1); });
+  EXPECT_EQ(devices[0].states, devices[1].states);
+  EXPECT_FALSE(devices[0].states.empty());
+  expect_close(devices[0].states, cpus[0].states);
+  expect_close(devices[0].arrays, cpus[0].arrays);
+}
+
 /// The committed states of a rank, read without waiting for anything.
 std::vector<std::vector<float>> states_after(int steps, bool ahead) {
   std::vector<std::vector<float>> states;

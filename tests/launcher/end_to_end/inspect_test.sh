@@ -3,13 +3,14 @@
 
 options=(--dataset synthetic --samples 512 --batch 16 --steps 12 --log-every 1 --progress none --loss-scale-initial 16777216)
 
-# With batch norm, and steps that are skipped.
-network=(--model resnet-18 --width 8 --image-size 16)
+# With batch norm over both ranks, and steps that are skipped.
+network=(--model resnet-18 --width 8 --image-size 16 --sync-batch-norm)
 expect 0 plain.log ranks 2 train "${options[@]}" "${network[@]}" --output plain
 expect 0 seen.log ranks 2 train "${options[@]}" "${network[@]}" --inspect --inspect-every 5 --progress plain --output seen
 same_run plain seen
 [ "$(grep -c . seen/inspection.jsonl)" -eq 3 ] || fail "12 steps, one in 5 inspected, make 3 records"
 contains seen.log "overflows"
+as_planned seen.log --dataset synthetic --samples 512 --batch 16 --steps 12 --ranks 2 --inspect "${network[@]}"
 
 expect 0 plain.log ranks 2 train "${options[@]}" --output plain2
 expect 0 seen.log ranks 2 train "${options[@]}" --inspect --inspect-every 5 --progress plain --output seen2

@@ -47,6 +47,9 @@ class Trainer {
     int micro_batches = 1;  ///< forward and backward passes per step
     std::uint64_t seed = 1;
     std::uint64_t configuration_hash = 0;
+    /// Statistics of a micro-batch are taken over all ranks, which wait for each other at every batch normalisation. Feeds then
+    /// choose the same plan on all ranks.
+    bool synchronise_batch_norm = false;
   };
 
   /// Compiles and binds all plans, allocates and initialises the optimizers and the states. The arguments must outlive the
@@ -56,9 +59,10 @@ class Trainer {
 
   /// One step of every phase. Afterwards `state(phase)` holds the outcome. An error that `feed` throws on some rank lets that
   /// rank take part with zero gradients; then all ranks throw Error with that rank's number and text, and nothing is applied.
-  /// Throws NumericError when steps have been skipped too often at a scale that cannot fall (names the first bad tensor), and
-  /// InvalidArgument when the ranks' configurations or steps differ.
-  /// `stop_requested`: this rank was asked to stop; `state(phase).stop` tells whether any rank was.
+  /// Where batch normalisation is synchronised such a rank leaves at once, with its own error, and the others get CommError with
+  /// its text. Throws NumericError when steps have been skipped too often at a scale that cannot fall (names the first bad
+  /// tensor), and InvalidArgument when the ranks' configurations or steps differ. `stop_requested`: this rank was asked to stop;
+  /// `state(phase).stop` tells whether any rank was.
   void step(const Feed& feed, bool stop_requested = false);
 
   /// As `step`, but comes back while the device is at work on it: `state(phase)` holds the outcome of the step before, whose

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <typeinfo>
@@ -34,6 +35,8 @@ struct ErasedKernel {
   std::vector<ConstTensorView> reads;   ///< all that are present
   std::vector<ConstTensorView> writes;  ///< all that are present; a kernel may read these, too
   bool can_accumulate = false;
+  TensorView gathered;       ///< present: no kernel, but a gathering of this tensor from all ranks
+  std::string gather_label;  ///< names it in errors
   /// Makes the call. May be called any number of times, but only until PlanContext::emit_erased returns.
   std::function<std::unique_ptr<KernelCall>(bool accumulate, TensorView workspace)> prepare;
 };
@@ -80,6 +83,13 @@ class PlanContext {
   /// step and for parameters used repeatedly. A kernel that writes a parameter's gradient must have it.
   template <class Args>
   void emit(Args args, double flops = 0);
+
+  /// Ranks that run the same plan at the same time and whose operations may gather; 1 where they are to keep to themselves.
+  virtual int ranks() const = 0;
+  virtual int rank() const = 0;  ///< which of them this one is
+  /// From here on `data`, [ranks, ...] and contiguous, has every rank's slice: rank r has written data[r]. `what` names it in
+  /// errors, beside the operation.
+  virtual void all_gather(TensorView data, std::string_view what) = 0;
 
   /// Philox key of an operation, for dropout and the like.
   virtual RandomKey random_key() = 0;

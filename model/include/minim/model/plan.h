@@ -32,6 +32,9 @@ class PlanObserver {
   /// The kernels enqueued so far have completed these activations, or their gradient as backward of the node reads it. Not called
   /// for what is the same memory in another shape, and for what no kernel needs.
   virtual void completed(const CompletedTensor& /*tensor*/, Stream& /*stream*/) {}
+  /// The kernels enqueued so far have written this rank's slice of `data`, [ranks, ...]; those that follow read the slices of all
+  /// ranks. All ranks gather in the same order. `label` names it in errors. Throws InvalidArgument unless overridden.
+  virtual void all_gather(TensorView data, const std::string& label, Stream& stream);
 };
 
 struct CompileOptions {
@@ -41,6 +44,10 @@ struct CompileOptions {
   std::uint64_t seed = 0;     ///< of dropout
   /// Which parameters get gradients; null: all. Of training graphs only.
   std::function<bool(const Parameter&)> trainable = {};
+  /// Ranks that share what operations gather: batch normalisation then takes its statistics over the samples of all of them. They
+  /// run the plan at the same time, each with an observer that gathers. 1: a plan of this rank alone.
+  int ranks = 1;
+  int rank = 0;              ///< which of them this one is
   bool reuse_memory = true;  ///< false: every tensor keeps a place of its own until the pass ends, for looking at them
 };
 
@@ -93,6 +100,8 @@ class Plan {
   /// micro-batch but the first does.
   void forward(Stream& stream, bool accumulate = false, PlanObserver* observer = nullptr) const;
   void backward(Stream& stream, bool accumulate = false, PlanObserver* observer = nullptr) const;
+  /// Whether a pass gathers from other ranks, so that none may leave one out.
+  bool gathers() const;
 
   /// Parameters that get gradients in this plan.
   const std::vector<Parameter*>& trained() const;
