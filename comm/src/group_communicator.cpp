@@ -91,6 +91,7 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
   if (silent <= last_silence_) {  // another silence than the last one
     next_check_of_lives_ = kBetweenChecksOfLives;
     hint_sent_ = false;
+    told_of_devices_.reset();
   }
   last_silence_ = silent;
   if (silent >= next_check_of_lives_) {
@@ -100,6 +101,10 @@ void GroupCommunicator::check_peers(const Collective& collective, Clock::duratio
   // Nodes compare notes half way to the first deadline, or when another one begins to: a rank that waits for one that waits for a
   // third shall name the third.
   if (transport_ && !hint_sent_ && (silent >= deadline_ / 2 || hint_sequence_ == begun())) send_hint();
+  const auto told_of = [&](const auto& word) { return word.second.sequence == collective.number(); };
+  if (transport_ && collective.rest() && (silent >= deadline_ / 2 || std::ranges::any_of(device_words_, told_of))) {
+    tell_of_devices(collective);
+  }
   if (silent >= deadline_) give_up(collective, silent);
 }
 
@@ -110,6 +115,10 @@ void GroupCommunicator::check_other_nodes() {
     if (notice->kind == Notice::Kind::at_work) {
       node_.pass_on_word_of_work();
       forget_hints();
+      continue;
+    }
+    if (notice->kind == Notice::Kind::devices) {
+      device_words_[node_of(notice->from)] = *notice;
       continue;
     }
     if (notice->sequence > hint_sequence_) {
@@ -218,10 +227,48 @@ void GroupCommunicator::send_hint() {
   }
 }
 
+/// Two of the node's ranks whose devices are there tell the first two of each other node, in case one of them hangs.
+void GroupCommunicator::tell_of_devices(const Collective& collective) {
+  std::vector<int> behind = node_.devices_behind(collective.number());
+  if (told_of_devices_ == behind) return;
+  const auto is_there = [&](int r) { return std::ranges::find(behind, r) == behind.end(); };
+  const auto& local = topology_.local_ranks();
+  const auto before = std::ranges::count_if(local, [&](int r) { return r < rank() && is_there(r); });
+  if (before < 2) {
+    Notice notice;
+    notice.kind = Notice::Kind::devices;
+    notice.from = rank();
+    notice.sequence = collective.number();
+    notice.rank_count = std::min(static_cast<int>(behind.size()), Notice::kMostRanks);
+    std::copy_n(behind.begin(), notice.rank_count, notice.ranks);
+    for (int r = 0; r < size(); ++r) {
+      if (!topology_.is_local(r) && topology_.local(r) < 2) transport_->notify(r, notice);
+    }
+  }
+  told_of_devices_ = std::move(behind);
+}
+
+/// Nodes tell their first two ranks; of one that said nothing no device is there, or its first two hang.
+std::vector<int> GroupCommunicator::devices_behind(const Collective& collective) const {
+  std::vector<int> ranks = node_.devices_behind(collective.number());
+  for (int n = 0; n < nodes() && topology_.local_rank < 2; ++n) {
+    if (n == topology_.node) continue;
+    const auto word = device_words_.find(n);
+    if (word == device_words_.end() || word->second.sequence != collective.number()) {
+      const auto& all = topology_.ranks_of[static_cast<std::size_t>(n)];
+      ranks.insert(ranks.end(), all.begin(), all.end());
+    } else {
+      ranks.insert(ranks.end(), word->second.ranks, word->second.ranks + word->second.rank_count);
+    }
+  }
+  std::ranges::sort(ranks);
+  return ranks;
+}
+
 void GroupCommunicator::give_up(const Collective& collective, Clock::duration silent) {
   const Signature signature = collective.signature();
   std::vector<int> ranks = silent_ranks();
-  if (const auto behind = node_.devices_behind(collective.number()); ranks.empty() && collective.rest() && !behind.empty()) {
+  if (const auto behind = devices_behind(collective); ranks.empty() && collective.rest() && !behind.empty()) {
     throw CommError(fmt::format("{}: not reached by the device of {} after {:.1f} s", signature.title(), rank_list(behind),
                                 std::chrono::duration<double>(silent).count()));
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -67,6 +68,10 @@ class GroupCommunicator : public QueuedCommunicator {
   void forget_hints();
   std::vector<int> add_hints(const std::vector<int>& ranks) const;
   void give_up(const Collective& collective, Clock::duration silent);
+  /// Tells other nodes which devices of this one are at a collective, whenever that has changed.
+  void tell_of_devices(const Collective& collective);
+  /// Ranks whose devices have not come to the collective, as far as this one was told.
+  std::vector<int> devices_behind(const Collective& collective) const;
 
   std::string_view name_;
   Topology topology_;
@@ -84,9 +89,11 @@ class GroupCommunicator : public QueuedCommunicator {
   Clock::duration next_check_of_lives_{};
   bool hint_sent_ = false;
   std::uint64_t hint_sequence_ = 0;
-  std::set<int> hinted_;          // ranks that others wait for
-  std::set<int> alive_;           // the others
-  std::uint64_t work_signs_ = 0;  // of this node, as last seen
+  std::set<int> hinted_;                             // ranks that others wait for
+  std::set<int> alive_;                              // the others
+  std::map<int, Notice> device_words_;               // by node, what it said last of its devices
+  std::optional<std::vector<int>> told_of_devices_;  // what this rank said last
+  std::uint64_t work_signs_ = 0;                     // of this node, as last seen
   std::uint64_t work_words_ = 0;
 };
 

@@ -17,6 +17,7 @@ struct Notice {
     failure,  ///< the group has failed: `text` is the reason
     missing,  ///< ranks that rank `from` waits for in collective number `sequence`
     at_work,  ///< the answer: somebody on the node of rank `from` is at work and will come
+    devices,  ///< of the node of rank `from`, those of `ranks` have not come to collective number `sequence`, all others have
   };
   static constexpr int kMostRanks = 32;
 
