@@ -111,6 +111,20 @@ TEST(CudnnEngines, ThatAreCompiledAtRunTimeAreThereWithADriver) {
   EXPECT_EQ(chosen, has_cuda_driver());
 }
 
+/// Whether a row of channels does not begin on a multiple of 16 bytes, in FP16.
+bool is_unaligned(const ConvolutionProblem& problem) { return problem.x[3] % 8 != 0 || problem.y[3] % 8 != 0; }
+
+/// Plans, and how many of them multiply on Tensor Cores.
+struct PlanCount {
+  int plans = 0, on_tensor_cores = 0;
+
+  void add(const Plan& plan) {
+    ++plans;
+    on_tensor_cores += plan.tensor_cores ? 1 : 0;
+  }
+  std::string to_string() const { return fmt::format("{} of {}", on_tensor_cores, plans); }
+};
+
 /// Which engines cuDNN's heuristics put first, and the largest workspace, by device, precision and pass.
 std::string table_of_plans() {
   constexpr std::string_view kPasses[] = {"forward", "data gradient", "weight gradient"};
@@ -119,9 +133,11 @@ std::string table_of_plans() {
       "Of cuDNN {} with a driver, written by `cuda_plan_tests` with `MINIM_WRITE_PLAN_TABLE=1`: of the convolutions of all "
       "networks at\n"
       "batches 1, 7 and 64, for how many there is a plan that minim's rules allow, cuDNN's number of the engine (and how many "
-      "times), and\n"
-      "the largest workspace.\n\n"
-      "| device | precision | pass | plans | engines | workspace, MiB |\n|---|---|---|---|---|---:|\n",
+      "times),\n"
+      "how many of the plans multiply on Tensor Cores, of those whose channels are a multiple of 8 and of the others, and the "
+      "largest\nworkspace.\n\n"
+      "| device | precision | pass | plans | engines | Tensor Cores, aligned | others | workspace, MiB |\n"
+      "|---|---|---|---|---|---|---|---:|\n",
       cudnnGetVersion());
   for (const GpuModel& model : gpu_models()) {
     const DeviceProperties device = DeviceProperties::of_model(model);
@@ -129,22 +145,24 @@ std::string table_of_plans() {
       const auto convolutions = convolutions_of_the_zoo(precision);
       for (const auto pass : {ConvolutionPass::forward, ConvolutionPass::backward_data, ConvolutionPass::backward_weights}) {
         std::map<std::int64_t, int> engines;
-        std::int64_t problems = 0, planned = 0, workspace_bytes = 0;
+        std::int64_t problems = 0, workspace_bytes = 0;
+        PlanCount aligned, unaligned;
         for (const ConvolutionProblem& problem : convolutions) {
           if (problem.pass != pass) continue;
           ++problems;
           try {
             const Plan plan = plan_convolution(problem, device);
             ++engines[plan.engine];
-            ++planned;
+            (is_unaligned(problem) ? unaligned : aligned).add(plan);
             workspace_bytes = std::max(workspace_bytes, plan.workspace_bytes);
           } catch (const DeviceError&) {  // counted
           }
         }
         std::string list;
         for (const auto& [engine, times] : engines) list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", engine, times);
-        table += fmt::format("| {} | {} | {} | {} of {} | {} | {} |\n", model.name, name(precision),
-                             kPasses[static_cast<int>(pass)], planned, problems, list, (workspace_bytes + (1 << 20) - 1) >> 20);
+        table += fmt::format("| {} | {} | {} | {} of {} | {} | {} | {} | {} |\n", model.name, name(precision),
+                             kPasses[static_cast<int>(pass)], aligned.plans + unaligned.plans, problems, list,
+                             aligned.to_string(), unaligned.to_string(), (workspace_bytes + (1 << 20) - 1) >> 20);
       }
     }
   }

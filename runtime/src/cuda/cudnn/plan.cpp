@@ -27,10 +27,14 @@ constexpr std::array kRefusedNotes = {
 
 std::int64_t number_of(const Descriptor& engine) { return engine.get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX); }
 
-bool allows(const PlanRules& rules, const Descriptor& engine) {
+using Notes = std::vector<cudnnBackendNumericalNote_t>;
+
+Notes notes_of(const Descriptor& engine) {
+  return engine.get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+}
+
+bool allows(const PlanRules& rules, const Descriptor& engine, const Notes& notes) {
   if (std::ranges::find(rules.refused_engines, number_of(engine)) != rules.refused_engines.end()) return false;
-  const auto notes =
-      engine.get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
   return std::ranges::none_of(notes, [&](cudnnBackendNumericalNote_t note) {
     if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) return !rules.tensor_cores;
     return std::ranges::find(kRefusedNotes, note) != kRefusedNotes.end();
@@ -63,7 +67,8 @@ std::vector<Descriptor> proposals(const Descriptor& graph, const DevicePropertie
 std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties& device, const PlanRules& rules,
                               const std::string& wanted) {
   const auto engines = proposal.get_list(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1);
-  if (!allows(rules, engines.at(0))) return {};
+  const Notes notes = notes_of(engines.at(0));
+  if (!allows(rules, engines.at(0), notes)) return {};
   const std::string choice = choice_of(proposal, engines.at(0));
   if (!wanted.empty() && choice != wanted) return {};
   Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
@@ -72,7 +77,11 @@ std::optional<Plan> plan_from(const Descriptor& proposal, const DeviceProperties
       .finalize();
   const auto workspace_bytes = plan.get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
   if (workspace_bytes > rules.most_workspace_bytes) return {};
-  return Plan{.descriptor = plan, .engine = number_of(engines.at(0)), .choice = choice, .workspace_bytes = workspace_bytes};
+  return Plan{.descriptor = plan,
+              .engine = number_of(engines.at(0)),
+              .choice = choice,
+              .workspace_bytes = workspace_bytes,
+              .tensor_cores = std::ranges::find(notes, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) != notes.end()};
 }
 
 }  // namespace

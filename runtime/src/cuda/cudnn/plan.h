@@ -43,6 +43,7 @@ struct Plan {
   std::int64_t engine;  ///< cuDNN's number of the engine among those for such graphs
   std::string choice;   ///< of engine and settings, as text: of the same proposal always the same
   std::int64_t workspace_bytes;
+  bool tensor_cores;  ///< whether these multiply
 };
 
 /// The first plans of those that cuDNN's heuristics propose which the rules allow, at most `most`; with `choice` only those of
