@@ -124,14 +124,22 @@ TimedBucket timed_bucket(const Bucket& bucket, const RunConfig& config, const In
   return timed;
 }
 
+/// Communication that is not in the figures, where there is some.
+std::string left_out(const DevicePlan& plan) {
+  const auto gatherings = std::ranges::count(plan.figures.costs, "AllGather", &OperationCost::kernel);
+  if (gatherings == 0) return {};
+  return fmt::format(" Not in it are {} gatherings of small tensors, at each of which ranks wait.",
+                     gatherings * plan.config.accumulate);
+}
+
 void print_overlap(const DevicePlan& plan, int ranks) {
   const Interconnect links = interconnect_of(plan.gpu, plan.network_gbit);
   fmt::print(
       "\nCommunication under kernels of these times. Assumed are nodes of {} GPUs with {}B/s by {} in one direction,\n"
       "{:.0f} Gbit/s of network for each GPU, rings in and between nodes, and NCCL's latencies of their steps, {} and {}.\n"
-      "Kernels that are slower hide more.\n",
+      "Kernels that are slower hide more.{}\n",
       links.node_size, format_magnitude(links.node.bandwidth), plan.gpu.has_nvlink ? "NVLink" : "PCIe", plan.network_gbit,
-      format_seconds(links.node.step_latency), format_seconds(links.network.step_latency));
+      format_seconds(links.node.step_latency), format_seconds(links.network.step_latency), left_out(plan));
   TextTable table(
       {"ranks", plan.config.grad_sync, "hidden", "exposed", "hidden share", "weights' gather", "exposed", "step", "images/s"});
   std::set<int> sizes = {8, 64, 512};

@@ -123,6 +123,7 @@ ConstTensorView Walk::Context::loss_scale() {
 void Walk::Context::all_gather(TensorView data, std::string_view what) {
   ErasedKernel gathering;
   gathering.arguments = &typeid(AllGather);
+  gathering.kernel_set = "ranks";
   gathering.reads = gathering.writes = {data};
   gathering.gathered = data;
   gathering.gather_label = fmt::format("{} of {}", what, node_.name);
