@@ -248,7 +248,7 @@ void GroupCommunicator::tell_of_devices(const Collective& collective) {
   told_of_devices_ = std::move(behind);
 }
 
-/// Nodes tell their first two ranks; of one that said nothing no device is there, or its first two hang.
+/// The first two ranks of a node are told. Of a node that has said nothing no device has come.
 std::vector<int> GroupCommunicator::devices_behind(const Collective& collective) const {
   std::vector<int> ranks = node_.devices_behind(collective.number());
   for (int n = 0; n < nodes() && topology_.local_rank < 2; ++n) {
