@@ -215,36 +215,30 @@ void GroupCommunicator::send_hint() {
   hint_sent_ = true;
   const std::vector<int> ranks = silent_ranks();
   if (ranks.empty()) return;
+  tell_other_nodes(Notice::Kind::missing, begun(), ranks);
+}
+
+/// The first two of each node, in case one of them is what is missing.
+void GroupCommunicator::tell_other_nodes(Notice::Kind kind, std::uint64_t sequence, const std::vector<int>& ranks) const {
   Notice notice;
-  notice.kind = Notice::Kind::missing;
+  notice.kind = kind;
   notice.from = rank();
-  notice.sequence = begun();
+  notice.sequence = sequence;
   notice.rank_count = std::min(static_cast<int>(ranks.size()), Notice::kMostRanks);
   std::copy_n(ranks.begin(), notice.rank_count, notice.ranks);
   for (int r = 0; r < size(); ++r) {
-    // The first two of each node, in case one of them is what is missing.
     if (!topology_.is_local(r) && topology_.local(r) < 2) transport_->notify(r, notice);
   }
 }
 
-/// Two of the node's ranks whose devices are there tell the first two of each other node, in case one of them hangs.
+/// Two of the node's ranks whose devices are there tell the other nodes.
 void GroupCommunicator::tell_of_devices(const Collective& collective) {
   std::vector<int> behind = node_.devices_behind(collective.number());
   if (told_of_devices_ == behind) return;
   const auto is_there = [&](int r) { return std::ranges::find(behind, r) == behind.end(); };
   const auto& local = topology_.local_ranks();
   const auto before = std::ranges::count_if(local, [&](int r) { return r < rank() && is_there(r); });
-  if (before < 2) {
-    Notice notice;
-    notice.kind = Notice::Kind::devices;
-    notice.from = rank();
-    notice.sequence = collective.number();
-    notice.rank_count = std::min(static_cast<int>(behind.size()), Notice::kMostRanks);
-    std::copy_n(behind.begin(), notice.rank_count, notice.ranks);
-    for (int r = 0; r < size(); ++r) {
-      if (!topology_.is_local(r) && topology_.local(r) < 2) transport_->notify(r, notice);
-    }
-  }
+  if (before < 2) tell_other_nodes(Notice::Kind::devices, collective.number(), behind);
   told_of_devices_ = std::move(behind);
 }
 

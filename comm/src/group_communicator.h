@@ -63,6 +63,7 @@ class GroupCommunicator : public QueuedCommunicator {
   /// Ranks that this one waits for and that do not themselves wait for other nodes.
   std::vector<int> silent_ranks() const;
   void send_hint();
+  void tell_other_nodes(Notice::Kind kind, std::uint64_t sequence, const std::vector<int>& ranks) const;
   void answer_hints();
   void tell_of_work(int rank) const;
   void forget_hints();

@@ -2,9 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "launcher/rank_threads.h"
 #include "launcher/tiny_run.h"
 #include "minim/runtime/error.h"
@@ -27,20 +24,6 @@ std::vector<Snapshot> train(int ranks, bool synchronised, Precision precision = 
   return snapshots;
 }
 
-/// The largest difference relative to the largest value of each array.
-double difference(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b) {
-  double largest = 0;
-  for (const auto& [name, values] : a) {
-    double magnitude = 0, difference = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      magnitude = std::max(magnitude, std::abs(double{values[i]}));
-      difference = std::max(difference, std::abs(double{values[i]} - b.at(name)[i]));
-    }
-    largest = std::max(largest, difference / magnitude);
-  }
-  return largest;
-}
-
 class SynchronisedBatchNorm : public ::testing::TestWithParam<int> {};
 
 TEST_P(SynchronisedBatchNorm, TrainsAsOneRankWithAllSamplesDoes) {
@@ -50,12 +33,13 @@ TEST_P(SynchronisedBatchNorm, TrainsAsOneRankWithAllSamplesDoes) {
   // with three layers make some hundred of that.
   constexpr double kBound = 300 * 0x1p-24;
   for (const Snapshot& rank : many) {
-    EXPECT_LE(difference(one.arrays, rank.arrays), kBound);
-    EXPECT_LE(difference(one.states, rank.states), kBound);
+    EXPECT_LE(relative_difference(one.arrays, rank.arrays), kBound);
+    EXPECT_LE(relative_difference(one.states, rank.states), kBound);
     EXPECT_EQ(rank.states, many.front().states);
   }
-  EXPECT_GT(difference(one.arrays, apart.front().arrays), 10 * kBound) << "statistics of each rank's own are no different";
-  EXPECT_GT(difference(one.states, apart.front().states), 10 * kBound);
+  EXPECT_GT(relative_difference(one.arrays, apart.front().arrays), 10 * kBound)
+      << "statistics of each rank's own are no different";
+  EXPECT_GT(relative_difference(one.states, apart.front().states), 10 * kBound);
 }
 
 TEST_P(SynchronisedBatchNorm, KeepsTheSameStatisticsOnAllRanksInMixedPrecision) {

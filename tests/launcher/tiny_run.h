@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,6 +34,22 @@ struct Snapshot {
   std::map<std::string, std::vector<float>> states;  ///< the rank's own
   StepState step;
 };
+
+/// The largest difference between arrays of the same name, relative to the largest value of each in `a`; infinite with a NaN.
+inline double relative_difference(const std::map<std::string, std::vector<float>>& a,
+                                  const std::map<std::string, std::vector<float>>& b) {
+  double largest = 0;
+  for (const auto& [name, values] : a) {
+    double magnitude = 0, difference = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      magnitude = std::max(magnitude, std::abs(double{values[i]}));
+      difference = std::max(difference, std::abs(double{values[i]} - b.at(name)[i]));
+      if (std::isnan(values[i]) || std::isnan(b.at(name)[i])) return INFINITY;
+    }
+    if (difference > 0) largest = std::max(largest, difference / magnitude);
+  }
+  return largest;
+}
 
 /// One rank of a small network in training: convolution, batch norm, linear, on synthetic images of 6 x 6, 12 a step over all
 /// ranks.
